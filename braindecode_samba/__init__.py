@@ -1,0 +1,29 @@
+"""SAMBA, an EEG foundation model for any electrodes and any length, for braindecode."""
+
+from braindecode_samba._version import __version__
+
+try:
+    import braindecode.models
+except OSError as error:
+    # a CPU-only torch beside the registry's torchaudio, which is built for CUDA
+    raise ImportError(
+        "torchaudio's compiled library does not fit this torch, so braindecode can't be "
+        "imported; install torchaudio's CPU build from the PyTorch index, or delete the "
+        "files torchaudio/lib/*.so in this environment (see the README, 'Installing')"
+    ) from error
+
+from braindecode.models.util import models_dict
+
+from braindecode_samba.models import SAMBA, SAMBAReconstructor
+from braindecode_samba.montages import chs_info_from_names
+
+# braindecode has no plugin hook: its own dictionary makes EEGClassifier("SAMBA") work.
+# A SAMBA that braindecode itself may ship one day is not overwritten.
+models_dict.setdefault("SAMBA", SAMBA)
+
+__all__ = [
+    "SAMBA",
+    "SAMBAReconstructor",
+    "__version__",
+    "chs_info_from_names",
+]

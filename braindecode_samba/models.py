@@ -1,0 +1,531 @@
+"""The two models: SAMBA, a braindecode classifier, and its reconstructing twin.
+
+Both join the shared trunk (`braindecode_samba.nn.trunk`) with positions from
+`braindecode_samba.montages`; training loops and scikit-learn's rules live in
+`braindecode_samba.estimators`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from braindecode.models.base import EEGModuleMixin
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from braindecode_samba.montages import (
+    check_positions,
+    colin27_head_transform,
+    positions_from_chs_info,
+    target_positions as template_targets,
+    to_colin27_mri,
+)
+from braindecode_samba.nn.heads import WindowFeatures
+from braindecode_samba.nn.reference import rename_reference_keys
+from braindecode_samba.nn.spatial import CoordinateReadout
+from braindecode_samba.nn.trunk import Positions, Trunk
+from braindecode_samba.nn.unet import N_FEATURES, Decoder
+from braindecode_samba.signals import MODEL_SFREQ
+
+FRAMES = ("head", "colin27_mri")
+
+
+class _PositionedModel(EEGModuleMixin, nn.Module):
+    """What both models do with the positions of their trunk."""
+
+    trunk: Trunk
+
+    def spatial_weights(
+        self, pos: Tensor | None = None, ch_mask: Tensor | None = None
+    ) -> Tensor:
+        """What each electrode contributes to each target.
+
+        Parameters
+        ----------
+        pos : Tensor, shape (n_chans, 3) or (batch, n_chans, 3), optional
+            Electrode positions, metres; those of ``chs_info`` by default.
+        ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
+            True where a channel is present.
+
+        Returns
+        -------
+        Tensor, shape (n_targets, n_chans) or (batch, n_targets, n_chans)
+            Positive weights that sum to 1 over the channels.
+        """
+        return self.trunk.spatial_weights(pos, ch_mask)
+
+    def get_output_shape(self) -> tuple[int, ...]:
+        """Shape of the output for one window, see `EEGModuleMixin`."""
+        with _stand_in_positions(self):
+            return super().get_output_shape()
+
+    def get_torchinfo_statistics(self, *args: Any, **kwargs: Any) -> Any:
+        """Table of layers, see `EEGModuleMixin`."""
+        with _stand_in_positions(self):
+            return super().get_torchinfo_statistics(*args, **kwargs)
+
+
+class SAMBA(_PositionedModel):
+    r"""SAMBA for classification and regression of EEG windows.
+
+    :bdg-danger:`Foundation Model`
+
+    Encoder and mediator of SAMBA [samba]_, a U-shaped network on Mamba-2 that takes any
+    electrodes and any length, with a head that reads powers off several stages.
+
+    Input: windows of shape (batch, n_chans, n_times) in any unit and at any length from 8
+    samples of the model's rate on. Offsets and scale are removed inside, and with ``sfreq``
+    other than the model's 128 Hz windows are resampled inside. The order of channels does
+    not matter: each is known by its position, from ``chs_info`` or per batch from ``pos``.
+
+    Parameters
+    ----------
+    model_sfreq : float
+        Rate at which the network works, Hz.
+    scale : {"window", "channel", "recording"} or None
+        How amplitudes are made comparable, see
+        `braindecode_samba.signals.SignalInput`.
+    spatial_init : {"distance", "published"}
+        Start of the spatial embedding, see
+        `braindecode_samba.nn.spatial.DistanceWeights`.
+    head : {"power", "variance"}
+        ``"power"`` (ours): log band power of the spatial embedding, each target against
+        its surround, beside the log variance of the deeper stages. ``"variance"``: the
+        deeper stages alone.
+    d_state, d_conv, expand : int
+        Sizes of the Mamba-2 layers; published values by default.
+    target_positions : sequence of sequence of float, shape (n_targets, 3), optional
+        Targets of the spatial embedding, metres, in ``coordinate_frame``. By default the
+        94 electrodes of the colin27 10-20 template.
+    coordinate_frame : {"head", "colin27_mri"}
+        Frame of the targets. Positions always come in MNE's head frame; with
+        ``"colin27_mri"`` (the authors' frame) they are taken there inside.
+    activation : type of nn.Module
+        Activation in the head.
+    drop_prob : float
+        Dropout before the last layer.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, or positions are not in metres.
+
+    Notes
+    -----
+    Departures from the published network, each an option: ``spatial_init="distance"``,
+    ``scale="window"`` and the head; the authors publish no classification head.
+
+    References
+    ----------
+    .. [samba] SAMBA, 2025, arXiv 2511.18571.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from braindecode_samba import SAMBA, chs_info_from_names
+    >>> chs_info = chs_info_from_names(["C3", "Cz", "C4"])
+    >>> model = SAMBA(n_outputs=2, chs_info=chs_info, sfreq=250)
+    >>> model(torch.randn(8, 3, 500)).shape
+    torch.Size([8, 2])
+    """
+
+    def __init__(
+        self,
+        n_outputs: int | None = None,
+        n_chans: int | None = None,
+        chs_info: list[dict[str, Any]] | None = None,
+        n_times: int | None = None,
+        input_window_seconds: float | None = None,
+        sfreq: float | None = None,
+        *,
+        model_sfreq: float = MODEL_SFREQ,
+        scale: str | None = "window",
+        spatial_init: str = "distance",
+        head: str = "power",
+        d_state: int = 16,
+        d_conv: int = 2,
+        expand: int = 8,
+        target_positions: list[list[float]] | None = None,
+        coordinate_frame: str = "head",
+        activation: type[nn.Module] = nn.ELU,
+        drop_prob: float = 0.5,
+    ) -> None:
+        super().__init__(
+            n_outputs=n_outputs,
+            n_chans=n_chans,
+            chs_info=chs_info,
+            n_times=n_times,
+            input_window_seconds=input_window_seconds,
+            sfreq=sfreq,
+        )
+        del n_outputs, n_chans, chs_info, n_times, input_window_seconds, sfreq
+        self.trunk = _build_trunk(
+            self,
+            target_positions,
+            coordinate_frame,
+            model_sfreq=model_sfreq,
+            scale=scale,
+            spatial_init=spatial_init,
+            d_state=d_state,
+            d_conv=d_conv,
+            expand=expand,
+        )
+        self.head = WindowFeatures(
+            self.trunk.spatial.target_positions,
+            model_sfreq,
+            kind=head,
+            activation=activation,
+            drop_prob=drop_prob,
+        )
+        self.final_layer = nn.Linear(self.head.n_features, self.n_outputs)
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor | None = None,
+        ch_mask: Tensor | None = None,
+        return_features: bool = False,
+    ) -> Tensor:
+        """Classify windows.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_chans, n_times)
+            Windows, any unit, float32.
+        pos : Tensor, shape (n_chans, 3) or (batch, n_chans, 3), optional
+            Electrode positions, MNE head frame, metres; those of ``chs_info`` by default.
+        ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
+            True where a channel is present. An absent one has no influence.
+        return_features : bool
+            Return the features that the last layer reads.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_outputs)
+            Logits or regressed values; with ``return_features`` a dict with
+            ``"features"``, shape (batch, n_features), and ``"cls_token"``, None.
+
+        Raises
+        ------
+        ValueError
+            If there are no positions, they don't fit the channels or are not in metres,
+            a window is too short or has no present channel.
+        """
+        stages = self.trunk(x, pos, ch_mask)
+        features = self.head(
+            stages.spatial,
+            stages.encoder1,
+            stages.encoder2,
+            stages.encoder3,
+            stages.mediator,
+        )
+        if not torch.jit.is_scripting():
+            if return_features:
+                return {"features": features, "cls_token": None}  # type: ignore[return-value]
+        return self.final_layer(features)
+
+    def encode(
+        self,
+        x: Tensor,
+        pos: Tensor | None = None,
+        ch_mask: Tensor | None = None,
+        layer: str = "pool3",
+    ) -> Tensor:
+        """Signals of one stage, see `braindecode_samba.nn.trunk.Trunk.encode`."""
+        return self.trunk.encode(x, pos, ch_mask, layer)
+
+    def reset_head(self, n_outputs: int) -> None:
+        """Replace the last layer by a fresh one.
+
+        Parameters
+        ----------
+        n_outputs : int
+            Its number of outputs.
+        """
+        self._set_n_outputs(n_outputs)
+        weight = self.final_layer.weight
+        self.final_layer = nn.Linear(
+            self.head.n_features, n_outputs, device=weight.device, dtype=weight.dtype
+        )
+
+
+class SAMBAReconstructor(_PositionedModel):
+    r"""SAMBA as it is pretrained: windows in, the same windows out.
+
+    Parameters
+    ----------
+    readout : {"coordinate", "electrode"}
+        ``"coordinate"`` (ours): the mirror image of the spatial embedding, for any
+        electrodes. ``"electrode"``: the published layer with one output a channel.
+    model_sfreq, scale, spatial_init, d_state, d_conv, expand, target_positions, \
+    coordinate_frame
+        As for `SAMBA`.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, positions are not in metres, or the electrode readout
+        does not know how many channels there are.
+
+    Notes
+    -----
+    ``readout="electrode"``, ``spatial_init="published"`` and ``scale=None`` make the
+    published network, with 1,058,593 + 65 n_chans parameters.
+
+    References
+    ----------
+    SAMBA, 2025, arXiv 2511.18571.
+    """
+
+    def __init__(
+        self,
+        n_outputs: int | None = None,
+        n_chans: int | None = None,
+        chs_info: list[dict[str, Any]] | None = None,
+        n_times: int | None = None,
+        input_window_seconds: float | None = None,
+        sfreq: float | None = None,
+        *,
+        readout: str = "coordinate",
+        model_sfreq: float = MODEL_SFREQ,
+        scale: str | None = "window",
+        spatial_init: str = "distance",
+        d_state: int = 16,
+        d_conv: int = 2,
+        expand: int = 8,
+        target_positions: list[list[float]] | None = None,
+        coordinate_frame: str = "head",
+    ) -> None:
+        super().__init__(
+            n_outputs=n_outputs,
+            n_chans=n_chans,
+            chs_info=chs_info,
+            n_times=n_times,
+            input_window_seconds=input_window_seconds,
+            sfreq=sfreq,
+        )
+        del n_outputs, n_chans, chs_info, n_times, input_window_seconds, sfreq
+        self.trunk = _build_trunk(
+            self,
+            target_positions,
+            coordinate_frame,
+            model_sfreq=model_sfreq,
+            scale=scale,
+            spatial_init=spatial_init,
+            d_state=d_state,
+            d_conv=d_conv,
+            expand=expand,
+        )
+        self.decoder = Decoder(d_state, d_conv, expand)
+        if readout == "coordinate":
+            targets = self.trunk.spatial.target_positions
+            self.readout: nn.Module = CoordinateReadout(
+                N_FEATURES, targets, spatial_init
+            )
+        elif readout == "electrode":
+            self.readout = nn.Conv1d(N_FEATURES, self.n_chans, 1)
+        else:
+            raise ValueError(
+                f"readout={readout!r} is unknown; pass 'coordinate' or 'electrode'"
+            )
+
+    @classmethod
+    def from_reference(
+        cls,
+        state_dict: Mapping[str, Tensor],
+        positions: ArrayLike,
+        target_positions: ArrayLike,
+    ) -> "SAMBAReconstructor":
+        """Build the published network from the authors' parameters.
+
+        Scaling and resampling are off. Positions, here and in later calls, are taken in
+        the frame of the targets as they are.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor
+            The 204 parameters under the authors' names.
+        positions : array-like, shape (n_chans, 3)
+            Electrodes, metres, in the frame of the targets.
+        target_positions : array-like, shape (n_targets, 3)
+            Targets, metres.
+
+        Returns
+        -------
+        SAMBAReconstructor
+            The published network, in the dtype of the parameters.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing, strange or of another shape, or the positions do
+            not fit.
+        """
+        positions = check_positions(positions)
+        targets = check_positions(target_positions)
+        renamed = rename_reference_keys(state_dict)
+        try:
+            out_channels = len(state_dict["onput_embedding.bias"])
+            inner = state_dict["encoder1.1.mamba.conv1d.weight"]
+            d_inner = state_dict["encoder1.1.mamba.norm.weight"].shape[0]
+        except KeyError as error:
+            raise ValueError(
+                f"the state dict lacks {error}; pass all parameters of the published "
+                "network"
+            ) from None
+        if len(positions) != out_channels:
+            raise ValueError(
+                f"the network has {out_channels} output channels and there are "
+                f"{len(positions)} positions; pass one position a channel"
+            )
+        model = cls(
+            n_chans=out_channels,
+            readout="electrode",
+            scale=None,
+            spatial_init="published",
+            d_state=(inner.shape[0] - d_inner) // 2,
+            d_conv=inner.shape[2],
+            expand=d_inner // N_FEATURES,
+            target_positions=targets.tolist(),
+        ).to(inner.dtype)
+        _load_whole(model, renamed)
+        default = torch.as_tensor(positions, dtype=inner.dtype)
+        model.trunk.positions.default = default
+        # float32 constructions round positions; these stand as given
+        model.trunk.spatial.target_positions.copy_(torch.as_tensor(targets))
+        return model
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor | None = None,
+        ch_mask: Tensor | None = None,
+        return_features: bool = False,
+    ) -> Tensor | dict[str, Tensor]:
+        """Rebuild windows.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_chans, n_times)
+            Windows, any unit, float32.
+        pos : Tensor, shape (n_chans, 3) or (batch, n_chans, 3), optional
+            Electrode positions, metres; those of ``chs_info`` by default.
+        ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
+            True where a channel is present.
+        return_features : bool
+            Return the stages as well.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_chans, n_times at the model's rate)
+            The windows, in the scaled unit that ``trunk.signal`` gives. With
+            ``return_features`` a dict of channel-first tensors: ``output``, ``weights``,
+            ``decoder3`` (the third decoder stage after upsampling), ``decodeMamba3`` (before
+            it), ``pool3``, ``mediator``, ``encoder1``, ``input_embedding``.
+
+        Raises
+        ------
+        ValueError
+            As for `SAMBA.forward`.
+        """
+        stages = self.trunk(x, pos, ch_mask)
+        decoded, d3, mamba3 = self.decoder(
+            stages.mediator, stages.encoder1, stages.encoder2, stages.encoder3
+        )
+        if isinstance(self.readout, CoordinateReadout):
+            output = self.readout(decoded, stages.pos, ch_mask)
+        else:
+            output = self.readout(decoded)
+        if not return_features:
+            return output
+        return {
+            "output": output,
+            "weights": stages.weights,
+            "decoder3": d3,
+            "pool3": stages.pool3,
+            "mediator": stages.mediator,
+            "decodeMamba3": mamba3,
+            "encoder1": stages.encoder1,
+            "input_embedding": stages.input_embedding,
+        }
+
+
+def _build_trunk(
+    model: EEGModuleMixin,
+    targets: Sequence[Sequence[float]] | None,
+    frame: str,
+    **options: Any,
+) -> Trunk:
+    """Trunk with the positions and rate that the model was told of."""
+    if frame not in FRAMES:
+        raise ValueError(f"coordinate_frame={frame!r} is unknown; pass one of {FRAMES}")
+    if targets is not None:
+        places = check_positions(targets)
+    else:
+        places = template_targets()
+        if frame == "colin27_mri":
+            places = to_colin27_mri(places)
+    try:
+        sfreq = model.sfreq
+    except ValueError:
+        sfreq = None
+    return Trunk(
+        torch.tensor(places, dtype=torch.float32),
+        _default_positions(model, frame),
+        sfreq=sfreq,
+        **options,
+    )
+
+
+def _default_positions(model: EEGModuleMixin, frame: str) -> Positions:
+    default = rotation = shift = None
+    try:
+        chs_info = model.chs_info
+    except ValueError:
+        chs_info = None
+    if chs_info is not None:
+        places = positions_from_chs_info(chs_info, unknown="nan")
+        if np.isfinite(places).all():
+            default = torch.tensor(places, dtype=torch.float32)
+    if frame == "colin27_mri":
+        inverse = torch.tensor(np.linalg.inv(colin27_head_transform())).float()
+        rotation, shift = inverse[:3, :3], inverse[:3, 3]
+    return Positions(default, rotation, shift)
+
+
+@contextmanager
+def _stand_in_positions(model: _PositionedModel) -> Iterator[None]:
+    """Positions for calls that are about shapes alone."""
+    positions = model.trunk.positions
+    if positions.default is not None:
+        yield
+        return
+    try:
+        n_chans = model.n_chans
+    except ValueError:
+        n_chans = 1
+    weight = next(model.parameters())
+    positions.default = weight.new_zeros(n_chans, 3)
+    try:
+        yield
+    finally:
+        positions.default = None
+
+
+def _load_whole(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load every parameter, or say which one does not fit."""
+    wanted = dict(model.named_parameters())
+    for name in wanted:
+        if name not in state_dict:
+            raise ValueError(f"the state dict lacks the parameter {name!r}")
+    for name, value in state_dict.items():
+        if name not in wanted:
+            raise ValueError(f"the network has no parameter {name!r}")
+        if value.shape != wanted[name].shape:
+            raise ValueError(
+                f"parameter {name!r} has shape {tuple(value.shape)} where the network "
+                f"has {tuple(wanted[name].shape)}"
+            )
+    model.load_state_dict(dict(state_dict), strict=False)

@@ -1,0 +1,59 @@
+"""Features over time as numbers a window: the published statistics and band power.
+
+What classifies these numbers lives in `braindecode_samba.models`.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def nine_statistics(z: Tensor) -> Tensor:
+    """Summarise features by the nine published statistics over time.
+
+    Parameters
+    ----------
+    z : Tensor, shape (batch, features, times)
+        Features, at least two time steps.
+
+    Returns
+    -------
+    Tensor, shape (batch, 9 * features)
+        Minimum, maximum, mean and standard deviation of all features, then the quantiles
+        .05, .25, .5, .75 and .95, those of one feature side by side.
+
+    Raises
+    ------
+    ValueError
+        If there is a single time step, which has no standard deviation.
+
+    References
+    ----------
+    The probe of SAMBA's authors, arXiv 2511.18571.
+    """
+    if z.shape[-1] < 2:
+        raise ValueError(
+            "nine statistics need at least 2 time steps; at the layer 'pool3' that is a "
+            "window of 16 samples at the model's rate"
+        )
+    q = torch.tensor(_QUANTILES, dtype=z.dtype, device=z.device)
+    quantiles = torch.quantile(z, q, dim=-1)  # (5, batch, features)
+    return torch.cat(
+        [
+            z.amin(-1),
+            z.amax(-1),
+            z.mean(-1),
+            z.std(-1),
+            quantiles.permute(1, 2, 0).flatten(1),
+        ],
+        dim=1,
+    )
+
+
+def log_variance(z: Tensor) -> Tensor:
+    """Log variance over time of (batch, features, times): (batch, features)."""
+    return torch.log(z.var(-1, correction=0) + 1e-6)

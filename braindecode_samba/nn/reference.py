@@ -1,0 +1,61 @@
+"""The authors' names of the network's parts, beside ours.
+
+Loading files, stripping prefixes and reporting is the business of the checkpoint loader;
+here a complete state dict of the published network changes its names.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+# longest first: a name is changed by the first line that fits its beginning
+_OURS = {
+    "saie.net.": "trunk.spatial.weights.net.",
+    "input_embedding.": "trunk.encoder.input_embedding.",
+    "encoder1.0.": "trunk.encoder.linear1.",
+    "encoder1.1.": "trunk.encoder.mamba1.",
+    "encoder2.": "trunk.encoder.conv2.",
+    "encoder3.": "trunk.encoder.conv3.",
+    "bottleneck.0.": "trunk.mediator.linear_in.",
+    "bottleneck.1.block.": "trunk.mediator.mdm.",
+    "bottleneck.2.": "trunk.mediator.linear_out.",
+    "decoder3.": "decoder.conv3.",
+    "decodeMamba3.": "decoder.mamba3.",
+    "decoder2.": "decoder.conv2.",
+    "decodeMamba2.": "decoder.mamba2.",
+    "decoder1.": "decoder.conv1.",
+    "onput_embedding.": "readout.",
+}
+
+
+def rename_reference_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the parameters of the published network our names and shapes.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to Tensor
+        Parameters under the authors' names, without prefix.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The same values for `SAMBAReconstructor` with ``readout="electrode"`` and
+        ``spatial_init="published"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is not one of the published network's.
+    """
+    renamed = {}
+    for name, value in state_dict.items():
+        theirs = next((part for part in _OURS if name.startswith(part)), None)
+        if theirs is None:
+            raise ValueError(
+                f"{name!r} is no parameter of the published network; pass a state dict "
+                "with the authors' names and no prefix"
+            )
+        if name == "encoder1.0.weight":  # a linear layer is a convolution of one sample
+            value = value.unsqueeze(-1)
+        renamed[_OURS[theirs] + name.removeprefix(theirs)] = value
+    return renamed

@@ -1,0 +1,269 @@
+"""The part that every SAMBA model shares: from signals at electrodes to the mediator.
+
+Units and rate, positions, spatial embedding, encoder and mediator, in this order.  Heads,
+decoder and names of channels are added in `braindecode_samba.models`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from braindecode_samba.nn.spatial import CoordinateEmbedding
+from braindecode_samba.nn.unet import Encoder, Mediator
+from braindecode_samba.signals import MODEL_SFREQ, SignalInput
+
+# metres; a head measures a tenth, and random positions in a unit cube stay below
+MAX_MEDIAN_NORM = 2.0
+
+LAYERS = (
+    "spatial",
+    "input_embedding",
+    "encoder1",
+    "pool1",
+    "encoder2",
+    "pool2",
+    "encoder3",
+    "pool3",
+    "mediator",
+)
+
+
+class Stages(NamedTuple):
+    """What the trunk computes on its way; all signals are channel-first."""
+
+    pos: Tensor  # (channels, 3) or (batch, channels, 3), frame of the targets
+    weights: Tensor  # (n_targets, channels), with a batch axis for positions per sample
+    spatial: Tensor  # (batch, n_targets, times)
+    input_embedding: Tensor  # (batch, 64, times)
+    encoder1: Tensor  # (batch, 64, times)
+    encoder2: Tensor  # (batch, 64, times // 2)
+    encoder3: Tensor  # (batch, 128, times // 4)
+    pool3: Tensor  # (batch, 128, times // 8)
+    mediator: Tensor  # (batch, 128, times // 8)
+
+
+class Positions(nn.Module):
+    """Where the channels of a batch are: given with it, or by default.
+
+    Parameters
+    ----------
+    default : Tensor, shape (n_chans, 3), optional
+        Positions for batches that bring none, in the frame of the targets.
+    rotation : Tensor, shape (3, 3), and shift : Tensor, shape (3,), optional
+        Rigid motion from the frame in which batches bring positions to that of the
+        targets: ``rotation @ pos + shift``.
+    """
+
+    def __init__(
+        self,
+        default: Tensor | None = None,
+        rotation: Tensor | None = None,
+        shift: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        # a checkpoint's montage is in its config: weights fit any other one too
+        self.register_buffer("default", default, persistent=False)
+        self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(
+        self, x: Tensor | None, pos: Tensor | None, ch_mask: Tensor | None
+    ) -> Tensor:
+        """Choose the positions of a batch and bring them to the frame of the targets.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, channels, times), or None
+            Windows that the positions must fit.
+        pos : Tensor, shape (channels, 3) or (batch, channels, 3), optional
+            Positions that came with the batch, metres.
+        ch_mask : Tensor of bool, shape (channels,) or (batch, channels), optional
+            True where a channel is present.
+
+        Returns
+        -------
+        Tensor, shape (channels, 3) or (batch, channels, 3)
+            Positions in the frame of the targets.
+
+        Raises
+        ------
+        ValueError
+            If there are none, they don't fit, or they are not in metres.
+        """
+        if pos is None:
+            pos = self.default
+            if pos is None:
+                raise ValueError(
+                    "the model knows no electrode positions: construct it with chs_info "
+                    "in which every channel has a known name or a location, or pass pos "
+                    "of shape (channels, 3) in metres to forward"
+                )
+        else:
+            if not torch.jit.is_scripting():
+                if not torch.compiler.is_compiling():
+                    _check_positions(pos, ch_mask)
+            rotation, shift = self.rotation, self.shift
+            if rotation is not None and shift is not None:
+                pos = torch.matmul(pos, rotation.t()) + shift
+        if x is not None:
+            if pos.shape[-2] != x.shape[1]:
+                raise ValueError(
+                    f"x has {x.shape[1]} channels but there are {pos.shape[-2]} "
+                    "positions; pass pos with one row a channel"
+                )
+        return pos
+
+
+def _check_positions(pos: Tensor, ch_mask: Tensor | None) -> None:
+    """Refuse what `braindecode_samba.montages.check_positions` refuses, for a batch."""
+    if pos.shape[-1] != 3 or pos.dim() not in (2, 3):
+        raise ValueError(
+            f"pos has shape {tuple(pos.shape)}; pass (channels, 3) or "
+            "(batch, channels, 3)"
+        )
+    if ch_mask is not None:
+        if not bool(ch_mask.any(-1).all()):
+            raise ValueError(
+                "ch_mask leaves a window without any channel; drop that window"
+            )
+        pos = pos.expand(*ch_mask.shape, 3)[ch_mask]
+    if not bool(torch.isfinite(pos).all()):
+        raise ValueError(
+            "pos has a NaN or infinite entry; give every present channel a position in "
+            "metres, or mark it absent in ch_mask"
+        )
+    if bool(pos.norm(dim=-1).median() > MAX_MEDIAN_NORM):
+        raise ValueError(
+            "pos is not in metres: its median distance from the origin is above "
+            f"{MAX_MEDIAN_NORM:g}; divide millimetres by 1000"
+        )
+
+
+class Trunk(nn.Module):
+    """Signal input, spatial embedding, encoder and mediator.
+
+    Parameters
+    ----------
+    target_positions : Tensor, shape (n_targets, 3)
+        Targets of the spatial embedding, metres.
+    positions : Positions
+        Default positions and the change of frame.
+    sfreq : float, optional
+        Rate of the input, Hz; by default the model's.
+    model_sfreq : float
+        Rate of the model, Hz.
+    scale : {"window", "channel", "recording"} or None
+        See `SignalInput`.
+    spatial_init : {"distance", "published"}
+        See `CoordinateEmbedding`.
+    d_state, d_conv, expand : int
+        See `Mamba2`.
+    """
+
+    def __init__(
+        self,
+        target_positions: Tensor,
+        positions: Positions,
+        *,
+        sfreq: float | None = None,
+        model_sfreq: float = MODEL_SFREQ,
+        scale: str | None = "window",
+        spatial_init: str = "distance",
+        d_state: int = 16,
+        d_conv: int = 2,
+        expand: int = 8,
+    ) -> None:
+        super().__init__()
+        self.positions = positions
+        self.signal = SignalInput(sfreq, model_sfreq, scale)
+        self.spatial = CoordinateEmbedding(target_positions, spatial_init)
+        self.encoder = Encoder(len(target_positions), d_state, d_conv, expand)
+        self.mediator = Mediator(d_state=d_state, d_conv=d_conv, expand=expand)
+
+    def forward(
+        self, x: Tensor, pos: Tensor | None = None, ch_mask: Tensor | None = None
+    ) -> Stages:
+        """Run the trunk.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, channels, times)
+            Windows, any unit.
+        pos : Tensor, shape (channels, 3) or (batch, channels, 3), optional
+            Positions, metres.
+        ch_mask : Tensor of bool, shape (channels,) or (batch, channels), optional
+            True where a channel is present.
+
+        Returns
+        -------
+        Stages
+            All stages.
+        """
+        x = x.to(self.spatial.target_positions.dtype)
+        pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
+        spatial, weights = self.spatial(self.signal(x, ch_mask), pos, ch_mask)
+        embedded, x1, x2, x3, pool3 = self.encoder(spatial)
+        mediated = self.mediator(pool3)
+        return Stages(pos, weights, spatial, embedded, x1, x2, x3, pool3, mediated)
+
+    def encode(
+        self,
+        x: Tensor,
+        pos: Tensor | None = None,
+        ch_mask: Tensor | None = None,
+        layer: str = "pool3",
+    ) -> Tensor:
+        """Run the trunk up to one layer and no further.
+
+        Parameters
+        ----------
+        x, pos, ch_mask
+            As for `forward`.
+        layer : str
+            One of ``LAYERS``, in the order of the computation: ``"spatial"`` (94 features
+            at the model's rate), ``"input_embedding"`` and ``"encoder1"`` (64), ``"pool1"``
+            and ``"encoder2"`` (64, half the rate), ``"pool2"`` and ``"encoder3"`` (64 and
+            128, a quarter), ``"pool3"`` and ``"mediator"`` (128, an eighth).
+
+        Returns
+        -------
+        Tensor, shape (batch, features, times)
+            Signals of that layer.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        if layer not in LAYERS:
+            raise ValueError(f"layer={layer!r} is unknown; pass one of {LAYERS}")
+        x = x.to(self.spatial.target_positions.dtype)
+        pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
+        h = self.spatial(self.signal(x, ch_mask), pos, ch_mask)[0]
+        encoder = self.encoder
+        steps = (
+            encoder.input_embedding,
+            nn.Sequential(encoder.linear1, encoder.mamba1),
+            encoder.pool,
+            encoder.conv2,
+            encoder.pool,
+            encoder.conv3,
+            encoder.pool,
+            self.mediator,
+        )
+        for step in steps[: LAYERS.index(layer)]:
+            h = step(h)
+        return h
+
+    def spatial_weights(
+        self, pos: Tensor | None = None, ch_mask: Tensor | None = None
+    ) -> Tensor:
+        """Weights (n_targets, channels) of electrodes at the targets."""
+        targets = self.spatial.target_positions
+        pos = self.positions(None, _like(targets, pos), ch_mask)
+        return self.spatial.weights(targets, pos, ch_mask)
+
+
+def _like(example: Tensor, pos: Tensor | None) -> Tensor | None:
+    return None if pos is None else pos.to(example.device, example.dtype)

@@ -1,0 +1,207 @@
+"""The U-shaped network between spatial embedding and readout.
+
+Encoder (with the multi-branch embedding), mediator and decoder of SAMBA, channel-first
+throughout; positions, units and heads are none of their business.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
+
+N_FEATURES = 64
+N_DEEP_FEATURES = 128
+
+
+class MultiBranchEmbedding(nn.Module):
+    """Three parallel convolutions of 1, 3 and 7 samples, joined by a fourth.
+
+    Parameters
+    ----------
+    in_features : int
+        Signals at the targets.
+    out_features : int
+        Features of every branch and of the result.
+
+    References
+    ----------
+    SAMBA, arXiv 2511.18571, input embedding; joined as in the authors' code, where the
+    figure draws a sum.
+    """
+
+    def __init__(self, in_features: int, out_features: int = N_FEATURES) -> None:
+        super().__init__()
+        self.branch1 = nn.Conv1d(in_features, out_features, 1)
+        self.branch3 = nn.Conv1d(in_features, out_features, 3, padding=1)
+        self.branch7 = nn.Conv1d(in_features, out_features, 7, padding=3)
+        self.fuse = nn.Conv1d(3 * out_features, out_features, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed (batch, in_features, times) as (batch, out_features, times)."""
+        branches = [self.branch1(x), self.branch3(x), self.branch7(x)]
+        return self.fuse(torch.cat(branches, dim=1))
+
+
+class ResidualMamba(nn.Module):
+    """``h + Mamba2(h)`` on channel-first signals.
+
+    The authors create an RMSNorm here and never apply it. It is kept, frozen, so that
+    their state dicts load whole.
+
+    Parameters
+    ----------
+    features : int
+        Features of input and output.
+    d_state, d_conv, expand : int
+        See `Mamba2`.
+    """
+
+    def __init__(
+        self, features: int, d_state: int = 16, d_conv: int = 2, expand: int = 8
+    ) -> None:
+        super().__init__()
+        self.mamba = Mamba2(features, d_state, d_conv, expand)
+        self.norm = nn.RMSNorm(features)
+        self.norm.requires_grad_(False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (batch, features, times) to the same shape."""
+        return h + self.mamba(h.transpose(1, 2)).transpose(1, 2)
+
+
+class Mediator(nn.Module):
+    """Linear, multi-head differential Mamba, Linear between encoder and decoder.
+
+    Parameters
+    ----------
+    features : int
+        Features of input and output.
+    d_state, d_conv, expand : int
+        See `Mamba2`.
+    """
+
+    def __init__(
+        self,
+        features: int = N_DEEP_FEATURES,
+        d_state: int = 16,
+        d_conv: int = 2,
+        expand: int = 8,
+    ) -> None:
+        super().__init__()
+        self.linear_in = nn.Linear(features, features)
+        self.mdm = MultiHeadDifferentialMamba(
+            features, d_state=d_state, d_conv=d_conv, expand=expand
+        )
+        self.linear_out = nn.Linear(features, features)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (batch, features, times) to the same shape."""
+        return self.linear_out(self.mdm(self.linear_in(h.transpose(1, 2)))).transpose(
+            1, 2
+        )
+
+
+class Encoder(nn.Module):
+    """Signals at the targets to features at three scales of time.
+
+    Parameters
+    ----------
+    n_targets : int
+        Signals that come in.
+    d_state, d_conv, expand : int
+        See `Mamba2`.
+    """
+
+    def __init__(
+        self, n_targets: int, d_state: int = 16, d_conv: int = 2, expand: int = 8
+    ) -> None:
+        super().__init__()
+        self.input_embedding = MultiBranchEmbedding(n_targets)
+        self.linear1 = nn.Conv1d(N_FEATURES, N_FEATURES, 1)
+        self.mamba1 = ResidualMamba(N_FEATURES, d_state, d_conv, expand)
+        self.conv2 = nn.Conv1d(N_FEATURES, N_FEATURES, 3, padding=1)
+        self.conv3 = nn.Conv1d(N_FEATURES, N_DEEP_FEATURES, 3, padding=1)
+        self.pool = nn.MaxPool1d(2)
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Encode.
+
+        Parameters
+        ----------
+        y : Tensor, shape (batch, n_targets, times)
+            Signals at the targets, at least 8 samples.
+
+        Returns
+        -------
+        embedded : Tensor, shape (batch, 64, times)
+            Output of the multi-branch embedding.
+        x1 : Tensor, shape (batch, 64, times)
+            First scale.
+        x2 : Tensor, shape (batch, 64, times // 2)
+            Second scale.
+        x3 : Tensor, shape (batch, 128, times // 4)
+            Third scale.
+        pool3 : Tensor, shape (batch, 128, times // 8)
+            Third scale, pooled: what probes and the mediator read.
+        """
+        embedded = self.input_embedding(y)
+        x1 = self.mamba1(self.linear1(embedded))
+        x2 = self.conv2(self.pool(x1))
+        x3 = self.conv3(self.pool(x2))
+        return embedded, x1, x2, x3, self.pool(x3)
+
+
+class Decoder(nn.Module):
+    """Mediator features back to full rate, through the encoder's three scales.
+
+    Parameters
+    ----------
+    d_state, d_conv, expand : int
+        See `Mamba2`.
+    """
+
+    def __init__(self, d_state: int = 16, d_conv: int = 2, expand: int = 8) -> None:
+        super().__init__()
+        wide, deep = N_FEATURES, N_DEEP_FEATURES
+        self.conv3 = nn.Conv1d(2 * deep, deep, 3, padding=1)
+        self.mamba3 = ResidualMamba(deep, d_state, d_conv, expand)
+        self.conv2 = nn.Conv1d(wide + deep, wide, 3, padding=1)
+        self.mamba2 = ResidualMamba(wide, d_state, d_conv, expand)
+        self.conv1 = nn.Conv1d(2 * wide, wide, 3, padding=1)
+
+    def forward(
+        self, mediated: Tensor, x1: Tensor, x2: Tensor, x3: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode.
+
+        Parameters
+        ----------
+        mediated : Tensor, shape (batch, 128, times // 8)
+            Output of the mediator.
+        x1, x2, x3 : Tensor
+            Scales of the `Encoder`.
+
+        Returns
+        -------
+        decoded : Tensor, shape (batch, 64, times)
+            What the readout turns into electrodes.
+        d3 : Tensor, shape (batch, 128, times // 2)
+            Third decoder stage after upsampling.
+        mamba3 : Tensor, shape (batch, 128, times // 4)
+            The same before upsampling.
+        """
+        mamba3 = self.mamba3(self.conv3(_join(x3, mediated)))
+        d3 = _stretch(mamba3, x2.shape[2])
+        d2 = self.mamba2(self.conv2(_join(x2, d3)))
+        return self.conv1(_join(x1, d2)), d3, mamba3
+
+
+def _join(skip: Tensor, deep: Tensor) -> Tensor:
+    return torch.cat([skip, _stretch(deep, skip.shape[2])], dim=1)
+
+
+def _stretch(x: Tensor, n_times: int) -> Tensor:
+    if x.shape[2] == n_times:
+        return x
+    return F.interpolate(x, size=n_times, mode="linear", align_corners=False)
