@@ -13,6 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braindecode_samba.nn.chunks import by_hand
+from braindecode_samba.nn.gates import (
+    ConvSiluByHand,
+    GatedProjectionByHand,
+    conv_silu,
+    gated_projection,
+)
 from braindecode_samba.nn.scan import grouped_scan
 from braindecode_samba.nn.tiles import over_tiles
 
@@ -78,30 +85,28 @@ def mamba2_step(
     # [z, x, B, C, dt] = W_in u
     zxbcdt = torch.bmm(u.reshape(n_layers, -1, u.shape[3]), p.in_proj.transpose(1, 2))
     zxbcdt = zxbcdt.view(n_layers, batch, n_times, -1)
-    z = zxbcdt[..., :d_inner]
-    xbc = zxbcdt[..., d_inner : 2 * d_inner + 2 * n_bc]
-    dt = zxbcdt[..., 2 * d_inner + 2 * n_bc :]
+    z, xbc, dt = zxbcdt.split([d_inner, d_inner + 2 * n_bc, heads], dim=3)
 
-    # causal depthwise convolution: v'_t = b + sum_j w_j v_{t - k + 1 + j}
+    # causal depthwise convolution with SiLU on x, B and C together
     past = torch.cat([conv_state.to(xbc.dtype), xbc], dim=2)
-    taps = p.conv_weight.to(xbc.dtype).unsqueeze(1).unsqueeze(1).unbind(-1)
-    v = p.conv_bias.to(xbc.dtype).unsqueeze(1).unsqueeze(1)
-    for j in range(d_conv):
-        v = torch.addcmul(v, past[:, :, j : j + n_times], taps[j])
-    v = F.silu(v)
+    conv_weight, conv_bias = p.conv_weight.to(xbc.dtype), p.conv_bias.to(xbc.dtype)
+    if not torch.jit.is_scripting() and by_hand():
+        v = ConvSiluByHand.apply(past, conv_weight, conv_bias)
+    else:
+        v = conv_silu(past, conv_weight, conv_bias)
     new_conv_state = past[:, :, n_times:]
 
     # S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t and y_t = S_t C_t + D x_t; heads are
     # ordered by layer, then by group: (batch, time, layers * ngroups, heads, ...)
     shape = [ngroups, heads // ngroups]
     dt = F.softplus(dt.to(p.dt_bias.dtype) + p.dt_bias.unsqueeze(1).unsqueeze(1))
-    v = v.permute(1, 2, 0, 3)
+    x, B, C = v.permute(1, 2, 0, 3).split([d_inner, n_bc, n_bc], dim=3)
     y, new_scan_state = grouped_scan(
-        v[..., :d_inner].unflatten(3, [ngroups, heads // ngroups, -1]).flatten(2, 3),
+        x.unflatten(3, [ngroups, heads // ngroups, -1]).flatten(2, 3),
         dt.permute(1, 2, 0, 3).unflatten(3, shape).flatten(2, 3),
         -p.A_log.exp().unflatten(1, shape).flatten(0, 1),
-        v[..., d_inner : d_inner + n_bc].unflatten(3, [ngroups, -1]).flatten(2, 3),
-        v[..., d_inner + n_bc :].unflatten(3, [ngroups, -1]).flatten(2, 3),
+        B.unflatten(3, [ngroups, -1]).flatten(2, 3),
+        C.unflatten(3, [ngroups, -1]).flatten(2, 3),
         p.D.unflatten(1, shape).flatten(0, 1),
         scan_state.transpose(0, 1).unflatten(2, shape).flatten(1, 2),
         chunk_size,
@@ -111,14 +116,12 @@ def mamba2_step(
         new_scan_state.unflatten(1, [n_layers, ngroups]).flatten(2, 3).transpose(0, 1)
     )
 
-    # gated norm: n = g / sqrt(mean g^2 + eps) * w with g = y silu(z); out = W_out n.
-    # The row's factor commutes with the projection, which has far fewer outputs.
-    g = y * F.silu(z)
-    wide = g if g.dtype == torch.float64 else g.float()
-    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5).to(g.dtype)
-    weight = (p.out_proj * p.norm.unsqueeze(1)).to(g.dtype)
-    out = torch.bmm(g.reshape(n_layers, -1, d_inner), weight.transpose(1, 2))
-    out = scale * out.view(n_layers, batch, n_times, -1)
+    # gated norm and projection: W_out (w g / rms(g)) with g = y silu(z)
+    weight = (p.out_proj * p.norm.unsqueeze(1)).to(y.dtype)
+    if not torch.jit.is_scripting() and by_hand():
+        out = GatedProjectionByHand.apply(y, z, weight)
+    else:
+        out = gated_projection(y, z, weight)
     return out, new_conv_state, new_scan_state
 
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from braindecode_samba.nn.chunks import ScanByHand, by_hand, scan_chunks
+
 # mamba-ssm's kernel computes offsets in 32 bits: beyond some 61,000 steps, fewer with a
 # wide batch, it is silently wrong (state-spaces/mamba #1015).
 _KERNEL_MAX_STEPS = 32_768
@@ -278,51 +280,24 @@ def chunked_scan(
     # steps of size zero leave the state as it is: they fill the last chunk
     fill = -n_times % c
     k = (n_times + fill) // c
-
-    # X (b, g, h, k, c, p), dt and a (b, g, h, k, c), B and C (b, g, k, c, n)
-    X = _chunks(x.permute(0, 2, 3, 1, 4), fill, k, c)
+    X = _chunks(x.permute(0, 2, 3, 1, 4), fill, k, c).contiguous()
     dt = _chunks(dt.permute(0, 2, 3, 1).unsqueeze(-1), fill, k, c).squeeze(-1)
-    B = _chunks(B.permute(0, 2, 1, 3), fill, k, c)
-    C = _chunks(C.permute(0, 2, 1, 3), fill, k, c)
-    # Decay from step s to t is exp(cum_t - cum_s). Sums in float64 keep small steps
-    # behind large ones exact; they are a small part of the work.
-    cum = (dt * A[:, :, None, None]).double().cumsum(-1)
-
-    # inside the chunk: Y = M X with M[t, s] = exp(cum_t - cum_s) (C_t . B_s) dt_s.
-    # The diagonal decays by nothing: as a constant it adds no rounding to gradients.
-    above = torch.ones(c, c, dtype=torch.bool, device=x.device).triu()
-    span = (cum.unsqueeze(-1) - cum.unsqueeze(-2)).to(x.dtype)
-    L = span.masked_fill(above, -float("inf")).exp()
-    L = L + torch.eye(c, dtype=x.dtype, device=x.device)
-    CB = torch.matmul(C, B.transpose(-1, -2)).unsqueeze(2)
-    M = L * CB * dt.unsqueeze(-2)
-    if D is not None and D.dim() == 2:
-        M = M + torch.diag_embed(D[:, :, None, None].expand(-1, -1, 1, c))
-    Y = torch.matmul(M, X)
-
-    # what a chunk adds to the state: sum_s exp(cum_end - cum_s) dt_s B_s x_s
-    to_end = (cum[..., -1:] - cum[..., :-1]).to(x.dtype).exp()
-    to_end = F.pad(to_end, (0, 1), value=1.0) * dt
-    push = torch.matmul((B.unsqueeze(2) * to_end.unsqueeze(-1)).transpose(-1, -2), X)
-
-    # between chunks, and what the state at the start of a chunk gives inside it
+    B = _chunks(B.permute(0, 2, 1, 3), fill, k, c).contiguous()
+    C = _chunks(C.permute(0, 2, 1, 3), fill, k, c).contiguous()
     if initial_state is None:
-        state = torch.zeros_like(push[:, :, :, 0])
+        S = X.new_zeros([X.shape[0], X.shape[1], X.shape[2], B.shape[4], X.shape[5]])
     else:
-        state = initial_state.transpose(-1, -2)
-    through = cum[..., -1].to(x.dtype).exp()[..., None, None].unbind(3)
-    pushes = push.unbind(3)
-    starts = []
-    for i in range(k):
-        starts.append(state)
-        state = torch.addcmul(pushes[i], through[i], state)
-    from_start = cum.to(x.dtype).exp().unsqueeze(-1) * C.unsqueeze(2)
-    Y = Y + torch.matmul(from_start, torch.stack(starts, dim=3))
+        S = initial_state.transpose(-1, -2)
+    skip = torch.zeros_like(A) if D is None or D.dim() == 3 else D
 
+    if not torch.jit.is_scripting() and by_hand():
+        Y, S = ScanByHand.apply(X, dt, A, B, C, skip, S)
+    else:
+        Y, S = scan_chunks(X, dt, A, B, C, skip, S)
     y = Y.flatten(3, 4)[:, :, :, :n_times].permute(0, 3, 1, 2, 4)
     if D is not None and D.dim() == 3:
         y = y + x * D
-    return y, state.transpose(-1, -2)
+    return y, S.transpose(-1, -2)
 
 
 def _chunks(values: Tensor, fill: int, k: int, c: int) -> Tensor:

@@ -39,8 +39,32 @@ class MultiBranchEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed (batch, in_features, times) as (batch, out_features, times)."""
-        branches = [self.branch1(x), self.branch3(x), self.branch7(x)]
-        return self.fuse(torch.cat(branches, dim=1))
+        weight, bias = self.as_one_convolution()
+        return F.conv1d(x, weight, bias, padding=3)
+
+    def as_one_convolution(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution of 7 samples that the four make.
+
+        There is no activation between them: exact, and half of the work.
+
+        Returns
+        -------
+        weight : Tensor, shape (out_features, in_features, 7)
+            Taps.
+        bias : Tensor, shape (out_features,)
+            Bias.
+        """
+        taps = torch.cat(
+            [
+                F.pad(self.branch1.weight, [3, 3]),
+                F.pad(self.branch3.weight, [2, 2]),
+                self.branch7.weight,
+            ]
+        )
+        biases = torch.cat([self.branch1.bias, self.branch3.bias, self.branch7.bias])
+        fuse = self.fuse.weight.squeeze(-1)
+        weight = torch.matmul(fuse, taps.flatten(1)).view(-1, taps.shape[1], 7)
+        return weight, torch.mv(fuse, biases) + self.fuse.bias
 
 
 class ResidualMamba(nn.Module):
