@@ -33,10 +33,10 @@ def conv_silu(past: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.silu(_convolve(past, weight, bias))
 
 
-def gated_projection(y: Tensor, z: Tensor, weight: Tensor) -> Tensor:
+def gated_projection(y: Tensor, z: Tensor, weight: Tensor, ngroups: int = 1) -> Tensor:
     """Project a gated and normalised signal: ``W (g / rms(g))`` with g = y silu(z).
 
-    The factor of a time step commutes with the projection, which has fewer outputs.
+    The root mean square is taken over the features of each group.
 
     Parameters
     ----------
@@ -44,15 +44,17 @@ def gated_projection(y: Tensor, z: Tensor, weight: Tensor) -> Tensor:
         Output of the scan, and gate.
     weight : Tensor, shape (layers, d_model, d_inner)
         Projection times the weights of the norm.
+    ngroups : int
+        Groups of neighbouring features.
 
     Returns
     -------
     Tensor, shape (layers, batch, time, d_model)
         Output.
     """
-    g = y * F.silu(z)
-    out = torch.matmul(g.flatten(1, 2), weight.transpose(1, 2))
-    return out.view(y.shape[0], y.shape[1], y.shape[2], -1) * _inverse_rms(g)
+    g = (y * F.silu(z)).unflatten(3, [ngroups, -1])
+    g = (g * _inverse_rms(g)).flatten(3)
+    return torch.matmul(g, weight.transpose(1, 2).unsqueeze(1))
 
 
 class ConvSiluByHand(torch.autograd.Function):
@@ -82,7 +84,10 @@ class ConvSiluByHand(torch.autograd.Function):
 
 
 class GatedProjectionByHand(torch.autograd.Function):
-    """`gated_projection`; not twice differentiable."""
+    """`gated_projection` with one group; not twice differentiable.
+
+    The factor of a time step commutes with the projection, which has fewer outputs.
+    """
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, z: Tensor, weight: Tensor) -> Tensor:

@@ -118,10 +118,10 @@ def mamba2_step(
 
     # gated norm and projection: W_out (w g / rms(g)) with g = y silu(z)
     weight = (p.out_proj * p.norm.unsqueeze(1)).to(y.dtype)
-    if not torch.jit.is_scripting() and by_hand():
+    if not torch.jit.is_scripting() and ngroups == 1 and by_hand():
         out = GatedProjectionByHand.apply(y, z, weight)
     else:
-        out = gated_projection(y, z, weight)
+        out = gated_projection(y, z, weight, ngroups)
     return out, new_conv_state, new_scan_state
 
 

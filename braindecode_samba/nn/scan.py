@@ -323,7 +323,7 @@ def _check_shapes(
             "least one step"
         )
     batch, n_times, heads, head_dim = x.shape
-    if B.ndim != 4 or heads % B.shape[2]:
+    if B.ndim != 4 or B.shape[2] < 1 or heads % B.shape[2]:
         raise ValueError(
             f"B has shape {tuple(B.shape)}; pass (batch, time, groups, state) with "
             f"groups dividing the {heads} heads of x"

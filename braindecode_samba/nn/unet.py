@@ -61,10 +61,14 @@ class MultiBranchEmbedding(nn.Module):
                 self.branch7.weight,
             ]
         )
-        biases = torch.cat([self.branch1.bias, self.branch3.bias, self.branch7.bias])
+        biases: list[Tensor] = []
+        for layer in (self.branch1, self.branch3, self.branch7, self.fuse):
+            bias = layer.bias
+            assert bias is not None  # as they were made
+            biases.append(bias)
         fuse = self.fuse.weight.squeeze(-1)
         weight = torch.matmul(fuse, taps.flatten(1)).view(-1, taps.shape[1], 7)
-        return weight, torch.mv(fuse, biases) + self.fuse.bias
+        return weight, torch.mv(fuse, torch.cat(biases[:3])) + biases[3]
 
 
 class ResidualMamba(nn.Module):

@@ -1,0 +1,111 @@
+"""scikit-learn's own checks of the estimators, through an adapter for rows of numbers.
+
+These checks speak of tables, and skip an estimator of windows altogether.  The adapter
+below makes a window of each row: it repeats the row to at least 16 samples of one
+channel, and passes everything else through as it is.  What it can't carry over is
+listed; for windows proper the same promises are tested in `test_estimators`.
+"""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.utils import Tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from braindecode_samba.estimators import (
+    SAMBAClassifier,
+    SAMBAFeatures,
+    SAMBARegressor,
+)
+
+_SAMPLES = 16
+_FEWEST_CHECKS = 40
+
+
+def window_of_each_row(X):
+    if scipy.sparse.issparse(X):
+        return X
+    rows = np.asarray(X)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        return X
+    return np.tile(rows, -(-_SAMPLES // rows.shape[1]))[:, None, :]
+
+
+class OnRows:
+    def _read(self, X, y):
+        return super()._read(window_of_each_row(X), y)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        # a network for rhythms learns nothing of use from blobs within two passes
+        for kind in (tags.classifier_tags, tags.regressor_tags):
+            if kind is not None:
+                kind.poor_score = True
+        return tags
+
+
+class ClassifierOnRows(OnRows, SAMBAClassifier):
+    pass
+
+
+class RegressorOnRows(OnRows, SAMBARegressor):
+    pass
+
+
+class FeaturesOnRows(OnRows, SAMBAFeatures):
+    pass
+
+
+_WIDTH = "n_features_in_ counts channels, and a repeated row has one whatever its width"
+_SAME_WINDOW = "rows of one and of two numbers both become windows of 16 samples"
+_ROUNDING = (
+    "float32 sums depend on a window's place in its batch in the seventh digit, and "
+    "the check compares numbers near zero more strictly"
+)
+EXPECTED_FAILURES = {
+    "check_n_features_in": _WIDTH,
+    "check_n_features_in_after_fitting": _WIDTH,
+    "check_methods_sample_order_invariance": _ROUNDING,
+    "check_methods_subset_invariance": _ROUNDING,
+}
+EXPECTED_FAILURES_OF_DECODERS = {
+    **EXPECTED_FAILURES,
+    "check_estimators_partial_fit_n_features": _SAME_WINDOW,
+}
+
+
+def expected_failures(estimator):
+    if isinstance(estimator, SAMBAFeatures):
+        return EXPECTED_FAILURES
+    return EXPECTED_FAILURES_OF_DECODERS
+
+
+_COMMON = {
+    "ch_names": ["Cz"],
+    "sfreq": 128,
+    "model_params": {"d_state": 4, "expand": 2},
+    "batch_size": 128,
+    "device": "cpu",
+}
+ESTIMATORS = [
+    ClassifierOnRows(max_epochs=1, **_COMMON),
+    RegressorOnRows(max_epochs=1, **_COMMON),
+    FeaturesOnRows(**_COMMON),
+]
+PASSED: Counter[str] = Counter()
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+def test_estimator_passes_check(estimator, check):
+    check(estimator)
+    PASSED[type(estimator).__name__] += 1
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_enough_checks_ran(estimator):
+    if not PASSED:
+        pytest.skip("counts the checks above, none of which was selected")
+    assert PASSED[type(estimator).__name__] >= _FEWEST_CHECKS
