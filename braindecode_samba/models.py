@@ -23,7 +23,7 @@ from braindecode_samba.montages import (
     to_colin27_mri,
 )
 from braindecode_samba.nn.heads import WindowFeatures
-from braindecode_samba.nn.reference import rename_reference_keys
+from braindecode_samba.nn.reference import reference_name, rename_reference_keys
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Positions, Trunk
 from braindecode_samba.nn.unet import N_FEATURES, Decoder
@@ -390,7 +390,7 @@ class SAMBAReconstructor(_PositionedModel):
             expand=d_inner // N_FEATURES,
             target_positions=targets.tolist(),
         ).to(inner.dtype)
-        _load_whole(model, renamed)
+        _load_reference(model, renamed)
         default = torch.as_tensor(positions, dtype=inner.dtype)
         model.trunk.positions.default = default
         # float32 constructions round positions; these stand as given
@@ -487,6 +487,8 @@ def _default_positions(model: EEGModuleMixin, frame: str) -> Positions:
         chs_info = None
     if chs_info is not None:
         places = positions_from_chs_info(chs_info, unknown="nan")
+        if frame == "colin27_mri":
+            places = to_colin27_mri(places)
         if np.isfinite(places).all():
             default = torch.tensor(places, dtype=torch.float32)
     if frame == "colin27_mri":
@@ -514,18 +516,20 @@ def _stand_in_positions(model: _PositionedModel) -> Iterator[None]:
         positions.default = None
 
 
-def _load_whole(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Load every parameter, or say which one does not fit."""
+def _load_reference(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load every parameter, or say by the authors' name which one does not fit."""
     wanted = dict(model.named_parameters())
-    for name in wanted:
+    for name, value in wanted.items():
         if name not in state_dict:
-            raise ValueError(f"the state dict lacks the parameter {name!r}")
-    for name, value in state_dict.items():
-        if name not in wanted:
-            raise ValueError(f"the network has no parameter {name!r}")
-        if value.shape != wanted[name].shape:
+            raise ValueError(f"the state dict lacks {reference_name(name)!r}")
+        if state_dict[name].shape != value.shape:
             raise ValueError(
-                f"parameter {name!r} has shape {tuple(value.shape)} where the network "
-                f"has {tuple(wanted[name].shape)}"
+                f"parameter {reference_name(name)!r} has shape "
+                f"{tuple(state_dict[name].squeeze(-1).shape)} where the network has "
+                f"{tuple(value.squeeze(-1).shape)}"
             )
+    strange = set(state_dict) - set(wanted)
+    if strange:
+        names = sorted(reference_name(name) for name in strange)
+        raise ValueError(f"the network has no parameter {names[0]!r}")
     model.load_state_dict(dict(state_dict), strict=False)

@@ -389,8 +389,18 @@ class TestKindsOfX:
         windows = BaseConcatDataset(
             [as_windows(few, [0, 1] * 3), as_windows(many, [0, 1] * 3)]
         )
-        decoder = quick(max_epochs=2).fit(windows)
+        seen = []
+
+        class Watch(Callback):
+            def on_batch_begin(self, net, batch, training, **kwargs):
+                seen.append(batch[0])
+
+        decoder = quick(callbacks=[Watch()]).fit(windows)
         assert decoder.n_features_in_ == 4
+        present = torch.cat([batch["ch_mask"] for batch in seen])
+        signals = torch.cat([batch["x"] for batch in seen])
+        assert sorted(present.sum(1).tolist()) == [2] * 6 + [4] * 6
+        assert torch.equal(signals.abs().sum(-1) > 0, present)
         together = decoder.decision_function(windows)
         apart = [decoder.decision_function(part) for part in (few, many)]
         np.testing.assert_allclose(together, np.concatenate(apart), atol=1e-4)

@@ -59,3 +59,22 @@ def rename_reference_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]
             value = value.unsqueeze(-1)
         renamed[_OURS[theirs] + name.removeprefix(theirs)] = value
     return renamed
+
+
+def reference_name(name: str) -> str:
+    """The authors' name of one of our parameters.
+
+    Parameters
+    ----------
+    name : str
+        Name in `SAMBAReconstructor`.
+
+    Returns
+    -------
+    str
+        Name in the published network, or the same where it has no such part.
+    """
+    for theirs, ours in _OURS.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name

@@ -84,7 +84,7 @@ def ssd_scan(
     Raises
     ------
     ValueError
-        If shapes do not fit together or the backend is unknown.
+        If shapes do not fit together, a chunk is empty or the backend is unknown.
     ImportError
         If mamba-ssm is asked for and can't be used.
 
@@ -98,6 +98,8 @@ def ssd_scan(
     Dao and Gu (2024), Transformers are SSMs, arXiv 2405.21060, section 6.
     """
     _check_shapes(x, dt, A, B, C, D, dt_bias, initial_state)
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size={chunk_size} is empty; pass 1 or more, or None")
     groups = B.shape[2]
     if dt_bias is not None:
         dt = dt.to(_sum_dtype(x)) + dt_bias
