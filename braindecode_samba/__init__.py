@@ -9,13 +9,19 @@ except OSError as error:
     raise ImportError(
         "torchaudio's compiled library does not fit this torch, so braindecode can't be "
         "imported; install torchaudio's CPU build from the PyTorch index, or delete the "
-        "files torchaudio/lib/*.so in this environment (see the README, 'Installing')"
+        "files torchaudio/lib/*.so in this environment (README, 'Installing')"
     ) from error
 
 from braindecode.models.util import models_dict
 
+from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures, SAMBARegressor
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
-from braindecode_samba.montages import chs_info_from_names
+from braindecode_samba.montages import (
+    chs_info_from_names,
+    load_montage,
+    positions_from_chs_info,
+    positions_from_names,
+)
 
 # braindecode has no plugin hook: its own dictionary makes EEGClassifier("SAMBA") work.
 # A SAMBA that braindecode itself may ship one day is not overwritten.
@@ -23,7 +29,13 @@ models_dict.setdefault("SAMBA", SAMBA)
 
 __all__ = [
     "SAMBA",
+    "SAMBAClassifier",
+    "SAMBAFeatures",
     "SAMBAReconstructor",
+    "SAMBARegressor",
     "__version__",
     "chs_info_from_names",
+    "load_montage",
+    "positions_from_chs_info",
+    "positions_from_names",
 ]
