@@ -3,16 +3,14 @@
 from braindecode_samba._version import __version__
 
 try:
-    import braindecode.models
+    from braindecode.models.util import models_dict
 except OSError as error:
     # a CPU-only torch beside the registry's torchaudio, which is built for CUDA
     raise ImportError(
-        "torchaudio's compiled library does not fit this torch, so braindecode can't be "
-        "imported; install torchaudio's CPU build from the PyTorch index, or delete the "
-        "files torchaudio/lib/*.so in this environment (README, 'Installing')"
+        "torchaudio's compiled library does not fit this torch, so braindecode can't "
+        "be imported; install torchaudio's CPU build from the PyTorch index, or delete "
+        "the files torchaudio/lib/*.so in this environment (README, 'Installing')"
     ) from error
-
-from braindecode.models.util import models_dict
 
 from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures, SAMBARegressor
 from braindecode_samba.models import SAMBA, SAMBAReconstructor

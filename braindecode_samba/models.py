@@ -19,8 +19,10 @@ from braindecode_samba.montages import (
     check_positions,
     colin27_head_transform,
     positions_from_chs_info,
-    target_positions as template_targets,
     to_colin27_mri,
+)
+from braindecode_samba.montages import (
+    target_positions as template_targets,
 )
 from braindecode_samba.nn.heads import WindowFeatures
 from braindecode_samba.nn.reference import reference_name, rename_reference_keys
@@ -36,11 +38,13 @@ class _PositionedModel(EEGModuleMixin, nn.Module):
     """What both models do with the positions of their trunk."""
 
     trunk: Trunk
+    n_chans: int
+    n_outputs: int
 
     def spatial_weights(
         self, pos: Tensor | None = None, ch_mask: Tensor | None = None
     ) -> Tensor:
-        """What each electrode contributes to each target.
+        """Tell what each electrode contributes to each target.
 
         Parameters
         ----------
@@ -75,10 +79,11 @@ class SAMBA(_PositionedModel):
     Encoder and mediator of SAMBA [samba]_, a U-shaped network on Mamba-2 that takes any
     electrodes and any length, with a head that reads powers off several stages.
 
-    Input: windows of shape (batch, n_chans, n_times) in any unit and at any length from 8
-    samples of the model's rate on. Offsets and scale are removed inside, and with ``sfreq``
-    other than the model's 128 Hz windows are resampled inside. The order of channels does
-    not matter: each is known by its position, from ``chs_info`` or per batch from ``pos``.
+    Input: windows of shape (batch, n_chans, n_times) in any unit and at any length
+    from 8 samples of the model's rate on. Offsets and scale are removed inside, and
+    with ``sfreq`` other than the model's 128 Hz windows are resampled inside. The
+    order of channels does not matter: each is known by its position, from ``chs_info``
+    or per batch from ``pos``.
 
     Parameters
     ----------
@@ -97,8 +102,8 @@ class SAMBA(_PositionedModel):
     d_state, d_conv, expand : int
         Sizes of the Mamba-2 layers; published values by default.
     target_positions : sequence of sequence of float, shape (n_targets, 3), optional
-        Targets of the spatial embedding, metres, in ``coordinate_frame``. By default the
-        94 electrodes of the colin27 10-20 template.
+        Targets of the spatial embedding, metres, in ``coordinate_frame``. By default
+        the 94 electrodes of the colin27 10-20 template.
     coordinate_frame : {"head", "colin27_mri"}
         Frame of the targets. Positions always come in MNE's head frame; with
         ``"colin27_mri"`` (the authors' frame) they are taken there inside.
@@ -195,7 +200,8 @@ class SAMBA(_PositionedModel):
         x : Tensor, shape (batch, n_chans, n_times)
             Windows, any unit, float32.
         pos : Tensor, shape (n_chans, 3) or (batch, n_chans, 3), optional
-            Electrode positions, MNE head frame, metres; those of ``chs_info`` by default.
+            Electrode positions, MNE head frame, metres; those of ``chs_info`` by
+            default.
         ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
             True where a channel is present. An absent one has no influence.
         return_features : bool
@@ -244,7 +250,7 @@ class SAMBA(_PositionedModel):
         n_outputs : int
             Its number of outputs.
         """
-        self._set_n_outputs(n_outputs)
+        self._set_n_outputs(n_outputs)  # type: ignore[operator]
         weight = self.final_layer.weight
         self.final_layer = nn.Linear(
             self.head.n_features, n_outputs, device=weight.device, dtype=weight.dtype
@@ -421,9 +427,10 @@ class SAMBAReconstructor(_PositionedModel):
         -------
         Tensor, shape (batch, n_chans, n_times at the model's rate)
             The windows, in the scaled unit that ``trunk.signal`` gives. With
-            ``return_features`` a dict of channel-first tensors: ``output``, ``weights``,
-            ``decoder3`` (the third decoder stage after upsampling), ``decodeMamba3`` (before
-            it), ``pool3``, ``mediator``, ``encoder1``, ``input_embedding``.
+            ``return_features`` a dict of channel-first tensors: ``output``,
+            ``weights``, ``decoder3`` (the third decoder stage after upsampling),
+            ``decodeMamba3`` (before it), ``pool3``, ``mediator``, ``encoder1``,
+            ``input_embedding``.
 
         Raises
         ------

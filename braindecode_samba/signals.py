@@ -45,8 +45,8 @@ def rate_ratio(sfreq: float, model_sfreq: float) -> Fraction:
     ratio = Fraction(exact).limit_denominator(1000)
     if abs(float(ratio) - exact) > 1e-3 * exact:
         raise ValueError(
-            f"sfreq={sfreq} Hz can't be resampled to {model_sfreq} Hz by a ratio of small "
-            "integers; resample the recording with MNE first"
+            f"sfreq={sfreq} Hz can't be resampled to {model_sfreq} Hz by a ratio of "
+            "small integers; resample the recording with MNE first"
         )
     return ratio
 
@@ -62,9 +62,9 @@ def min_times(sfreq: float | None, model_sfreq: float = MODEL_SFREQ) -> int:
 def robust_scale(x: Tensor, ch_mask: Tensor | None = None) -> Tensor:
     """Scale of each window: the median over channels of IQR / 1.349.
 
-    Flat and absent channels don't count. A window whose channels move too seldom to have
-    an interquartile range is measured by its mean deviation from the median; a window in
-    which nothing moves has scale 1.
+    Flat and absent channels don't count. A window whose channels move too seldom to
+    have an interquartile range is measured by its mean deviation from the median; a
+    window in which nothing moves has scale 1.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ class SignalInput(nn.Module):
         Rate of the model, Hz.
     scale : {"window", "channel", "recording"} or None
         ``"window"``: one robust scale per window, so that topography stays.
-        ``"channel"``: one per channel. ``"recording"``: one value for all windows, given
-        to `set_recording_scale`. None: the signals as they are, offsets included.
+        ``"channel"``: one per channel. ``"recording"``: one value for all windows,
+        given to `set_recording_scale`. None: the signals as they are, offsets included.
 
     Raises
     ------
@@ -196,8 +196,8 @@ class SignalInput(nn.Module):
         x = self.resample(x)
         if x.shape[2] < self.min_times:
             raise ValueError(
-                f"windows have {x.shape[2]} samples at the model's rate; pass windows of "
-                f"at least {self.min_times}"
+                f"windows have {x.shape[2]} samples at the model's rate; pass windows "
+                f"of at least {self.min_times}"
             )
         if self.scale == "none":
             return x
@@ -209,8 +209,8 @@ class SignalInput(nn.Module):
         else:
             if bool(torch.isnan(self.recording_scale)):
                 raise ValueError(
-                    "scale='recording' needs a value: call set_recording_scale() first, "
-                    "or pass scale='window'"
+                    "scale='recording' needs a value: call set_recording_scale() "
+                    "first, or pass scale='window'"
                 )
             x = x / self.recording_scale
         return x.clamp(-self.limit, self.limit)

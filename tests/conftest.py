@@ -58,7 +58,7 @@ def scalp_chs_info():
 
 @pytest.fixture(scope="session")
 def make_eeg():
-    """Maker of EEG-like windows in volts, float32: ``make_eeg(batch, channels, times)``.
+    """Maker of EEG-like windows in volts, float32: ``make_eeg(n, channels, times)``.
 
     Smoothed noise that neighbouring channels share, with an offset for each channel.
     """

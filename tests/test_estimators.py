@@ -47,6 +47,7 @@ QUICK = {
     "random_state": 0,
 }
 LABELS = np.array(["left", "right"] * 6)
+RAW = mne.io.RawArray(np.zeros((1, 9)), mne.create_info(1, 9), verbose="error")
 
 
 def rhythms(labels=LABELS, n_chans=4, n_times=64, seed=0):
@@ -132,15 +133,8 @@ def assert_same_state(first, second):
 
 class TestLearning:
     def test_classifier_learns_where_a_rhythm_is(self):
-        labels = np.array(["left", "right"] * 24)
-        decoder = SAMBAClassifier(
-            **ON_ARRAYS,
-            max_epochs=8,
-            lr=5e-3,
-            batch_size=12,
-            model_params=SMALL,
-            random_state=0,
-        )
+        labels = np.array(["left", "right"] * 16)
+        decoder = quick(**ON_ARRAYS, max_epochs=5, lr=1e-2)
         decoder.fit(rhythms(labels), labels)
         test = rhythms(labels, seed=1)
         assert decoder.score(test, labels) >= 0.9
@@ -152,16 +146,10 @@ class TestLearning:
         X = rng.normal(size=(64, 4, 64))
         wave = np.sin(2 * np.pi * 10 * np.arange(64) / SFREQ)
         X[:, 0] += 4 * np.exp((y[:, None] - 300) / 50) * wave
-        decoder = SAMBARegressor(
-            **ON_ARRAYS,
-            max_epochs=10,
-            lr=5e-3,
-            batch_size=12,
-            model_params=SMALL,
-            random_state=0,
-        )
+        params = {**ON_ARRAYS, "max_epochs": 6, "lr": 1e-2, "batch_size": 12}
+        decoder = quick(SAMBARegressor, **params)
         decoder.fit(X[:48], y[:48])
-        assert decoder.score(X[48:], y[48:]) >= 0.5
+        assert decoder.score(X[48:], y[48:]) >= 0.6
 
     def test_features_tell_rhythms_apart(self):
         labels = np.array(["left", "right"] * 16)
@@ -590,7 +578,7 @@ class TestNothingHalfFitted:
         [
             (scipy.sparse.eye(4, format="csr"), "[Ss]parse"),
             ({"x": np.zeros((2, 4, 64))}, "dict"),
-            (mne.io.RawArray(np.zeros((1, 9)), mne.create_info(1, 9)), "mne.Epochs"),
+            (RAW, "mne.Epochs"),
         ],
     )
     def test_other_kinds_are_type_errors(self, bad, words):

@@ -1,4 +1,4 @@
-"""The published network: its tensors, gradients and parameters (see golden/README.md)."""
+"""The published network: its tensors, gradients and parameters."""
 
 import pytest
 import torch
@@ -20,7 +20,11 @@ STAGES = {
     "encoder1": "mid.encoder1",
     "input_embedding": "mid.input_embedding",
 }
-UNUSED = ("encoder1.1.norm.weight", "decodeMamba3.norm.weight", "decodeMamba2.norm.weight")
+UNUSED = (
+    "encoder1.1.norm.weight",
+    "decodeMamba3.norm.weight",
+    "decodeMamba2.norm.weight",
+)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -172,7 +176,8 @@ def test_published_network_has_its_number_of_parameters(n_chans, count):
     model = SAMBAReconstructor(
         n_chans=n_chans, readout="electrode", spatial_init="published", scale=None
     )
-    assert sum(p.numel() for p in model.parameters()) == count == 1_058_593 + 65 * n_chans
+    n_parameters = sum(p.numel() for p in model.parameters())
+    assert n_parameters == count == 1_058_593 + 65 * n_chans
 
 
 def test_parts_have_their_number_of_parameters(emotiv):

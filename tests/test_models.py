@@ -169,7 +169,7 @@ def test_positions_of_a_batch_replace_those_of_the_model(x):
 @torch.no_grad()
 def test_model_takes_other_montages_than_its_own(model, make_eeg):
     montage = load_montage("physionetmi_64")
-    pos = torch.tensor(montage.positions)  # float64, as braindecode's collation brings it
+    pos = torch.tensor(montage.positions)  # float64, as braindecode collates it
     assert model(make_eeg(2, 64, 160), pos=pos).shape == (2, 3)
 
 
@@ -240,7 +240,11 @@ def test_forward_without_positions_says_what_to_pass(kind, chs_info):
     model = build(kind, names=None, n_chans=3, chs_info=chs_info)
     with pytest.raises(ValueError, match="chs_info.*pos"):
         model(torch.randn(1, 3, 100))
-    assert model(torch.randn(1, 3, 100), pos=positions(["C3", "Cz", "C4"])).isfinite().all()
+    assert (
+        model(torch.randn(1, 3, 100), pos=positions(["C3", "Cz", "C4"]))
+        .isfinite()
+        .all()
+    )
 
 
 def nan_position(model, x):
@@ -292,9 +296,7 @@ REFUSED = {
         "without any channel",
     ),
     "no present channel in one window": (
-        lambda model, x: model(
-            x, ch_mask=torch.tensor([[True] * 9, [False] * 9])
-        ),
+        lambda model, x: model(x, ch_mask=torch.tensor([[True] * 9, [False] * 9])),
         "without any channel",
     ),
     "no present channel, positions given": (
@@ -473,16 +475,15 @@ def test_head_measures_power_in_log_units(band_power):
     x[0, 40] = torch.sin(2 * torch.pi * 10 * torch.arange(4096) / 128)
     own = 1 - band_power.surround[40, 40]
     wanted = torch.log(own**2 / 2)
-    assert abs(band_power(x).view(94, 2)[40, 0] - wanted) < 0.1
+    # the filter, half a second long, passes 91 % of the middle of its band
+    assert abs(band_power(x).view(94, 2)[40, 0] - wanted) < 0.25
 
 
 @torch.no_grad()
 def test_head_ignores_what_all_targets_share(band_power):
     x = rhythm_at("Cz", 10.0)
     shared = 5 * torch.sin(2 * torch.pi * 11 * torch.arange(512) / 128)
-    torch.testing.assert_close(
-        band_power(x + shared), band_power(x), rtol=0, atol=1e-3
-    )
+    torch.testing.assert_close(band_power(x + shared), band_power(x), rtol=0, atol=1e-3)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Promises of `braindecode_samba.nn.scan`: the recurrence, its gradients, its refusals."""
+"""Promises of `braindecode_samba.nn.scan`: recurrence, gradients, refusals."""
 
 import functools
 

@@ -31,7 +31,7 @@ def windows(make_eeg):
 
 
 def tones(sfreq, n_chans=9, seconds=3.0, seed=0):
-    """The same mixture of tones below 45 Hz, sampled at any rate; (2, n_chans, times)."""
+    """The same mixture of tones below 45 Hz, sampled at any rate; (2, chans, times)."""
     rng = np.random.default_rng(seed)
     times = np.arange(round(seconds * sfreq)) / sfreq
     frequency = rng.uniform(1, 45, (2, n_chans, 12, 1))
@@ -315,7 +315,7 @@ def test_rate_is_met_or_refused(sfreq):
     try:
         ratio = rate_ratio(sfreq, MODEL_SFREQ)
     except ValueError as error:
-        assert "resample the recording" in str(error)
+        assert "resample the recording" in str(error)  # noqa: PT017
         assume(False)
     assert ratio > 0
     assert ratio.denominator <= 1000

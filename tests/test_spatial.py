@@ -1,4 +1,4 @@
-"""Promises of `braindecode_samba.nn.spatial`: places decide, order and absence don't."""
+"""Promises of `braindecode_samba.nn.spatial`: places decide, not order."""
 
 import math
 
@@ -255,9 +255,7 @@ def test_masked_channel_equals_one_left_out(init):
     x, pos = torch.randn(2, 9, 5).double(), random_positions(9)
     present = torch.tensor([True, False, True, True, False, True, True, True, False])
     results = []
-    wide_x, wide_pos = with_rubbish(
-        x, pos.expand(2, -1, -1), present.expand(2, -1)
-    )
+    wide_x, wide_pos = with_rubbish(x, pos.expand(2, -1, -1), present.expand(2, -1))
     for signals, places, mask in (
         (x[:, present], pos[present], None),
         (wide_x, wide_pos[0], present),

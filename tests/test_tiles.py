@@ -86,9 +86,7 @@ def test_batch_tiles_equal_the_whole(make, windows):
 
 
 @settings(max_examples=12)
-@given(
-    n_times=st.integers(8, 400), batch=st.integers(1, 4), rows=st.integers(40, 1000)
-)
+@given(n_times=st.integers(8, 400), batch=st.integers(1, 4), rows=st.integers(40, 1000))
 def test_any_tiling_equals_the_whole(n_times, batch, rows):
     module = small_layer()
     u = torch.randn(batch, n_times, 16).double()
@@ -173,7 +171,9 @@ def test_backward_pass_computes_tiles_again(monkeypatch):
     assert len(step.shapes) == 3
     y.sum().backward()
     assert len(step.shapes) == 6
-    torch.testing.assert_close(x.grad[0, 0], 2 * x[0, 0] * torch.arange(10, 0, -1)[:, None])
+    torch.testing.assert_close(
+        x.grad[0, 0], 2 * x[0, 0] * torch.arange(10, 0, -1)[:, None]
+    )
 
 
 def test_random_numbers_are_left_alone(monkeypatch):

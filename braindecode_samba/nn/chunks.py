@@ -1,8 +1,8 @@
 """The scan on data that are cut into chunks, and its derivatives.
 
 `scan_chunks` reads like the equations and is differentiated by autograd: the reference,
-and what compilers see.  `ScanByHand` is the same with its derivatives written out. Shapes
-are those of the chunked layout; `scan` cuts and joins.
+and what compilers see.  `ScanByHand` is the same with its derivatives written out.
+Shapes are those of the chunked layout; `scan` cuts and joins.
 
 References
 ----------
@@ -64,7 +64,7 @@ def scan_chunks(
 
 
 def summed_decay(dt: Tensor, A: Tensor) -> Tensor:
-    """Sums of dt A inside each chunk, in float64.
+    """Sum dt A inside each chunk, in float64.
 
     Decays are exponentials of differences of these sums, in which float32 would lose
     small steps behind large ones.

@@ -1,8 +1,8 @@
-"""The elementwise parts of a Mamba-2 layer, with derivatives that pass over memory once.
+"""The elementwise parts of a Mamba-2 layer, and their derivatives.
 
-A causal depthwise convolution with SiLU before the scan and a gated norm with projection
-behind it.  Each has a form that autograd differentiates, the reference, and the same with
-its derivatives written out.  What joins them is in `mamba`.
+A causal depthwise convolution with SiLU before the scan and a gated norm with
+projection behind it.  Each has a form that autograd differentiates, the reference, and
+the same with its derivatives written out.  What joins them is in `mamba`.
 """
 
 from typing import Any
@@ -70,7 +70,7 @@ class ConvSiluByHand(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Derivatives."""
+        """Give the derivatives of the inputs."""
         past, weight, pre = ctx.saved_tensors
         dpre = torch.ops.aten.silu_backward(dv, pre)
         n_times, taps = pre.shape[2], weight.shape[2]
@@ -102,7 +102,7 @@ class GatedProjectionByHand(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Derivatives."""
+        """Give the derivatives of the inputs."""
         y, z, weight, gate, g, u, r = ctx.saved_tensors
         dout = dout.flatten(1, 2)
         dr = (dout * u).sum(-1, keepdim=True)

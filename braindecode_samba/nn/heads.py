@@ -21,8 +21,8 @@ _N_DEEP = 32
 class BandPower(nn.Module):
     """Log power of rhythms at the targets, each against its surround.
 
-    The embedding smooths over the scalp, and the encoder's pooling folds frequencies, so
-    rhythms and their sides are read off here, before the encoder. Every target has a
+    The embedding smooths over the scalp, and the encoder's pooling folds frequencies,
+    so rhythms and their sides are read off here, before the encoder. Every target has a
     weighted mean of all targets around it subtracted, which removes the reference and
     other distant activity in any montage; the strength of the subtraction is learned.
 
@@ -103,7 +103,7 @@ class WindowFeatures(nn.Module):
         self.deep = nn.Sequential(
             nn.LayerNorm(n_variances), nn.Linear(n_variances, _N_DEEP), activation()
         )
-        self.n_features = _N_DEEP
+        self.n_features: int = _N_DEEP
         self.power: nn.Sequential | None = None
         if kind == "power":
             band_power = BandPower(target_positions, sfreq)

@@ -79,7 +79,6 @@ def mamba2_step(
     n_layers, batch, n_times, _ = u.shape
     heads = p.dt_bias.shape[1]
     d_inner = p.out_proj.shape[2]
-    d_conv = p.conv_weight.shape[2]
     n_bc = ngroups * d_state
 
     # [z, x, B, C, dt] = W_in u
@@ -178,8 +177,8 @@ class Mamba2(nn.Module):
         heads = d_inner // headdim
         if heads % ngroups:
             raise ValueError(
-                f"{heads} heads do not fall into ngroups={ngroups} equal groups; pass an "
-                "ngroups that divides the number of heads"
+                f"{heads} heads do not fall into ngroups={ngroups} equal groups; pass "
+                "an ngroups that divides the number of heads"
             )
         self.d_model = d_model
         self.d_state = d_state
@@ -286,9 +285,9 @@ class MultiHeadDifferentialMamba(nn.Module):
     """Multi-head differential Mamba (MDM), as one computation over all its layers.
 
     Each head reads its own slice of the features through two Mamba-2 layers, ``team1``
-    and ``team2``, and subtracts: ``d = y1 - lam * y2``. ``d`` is normalised over the head's
-    features and all time, heads are joined and projected, and the input is added. The 16
-    small layers run as one stack.
+    and ``team2``, and subtracts: ``d = y1 - lam * y2``. ``d`` is normalised over the
+    head's features and all time, heads are joined and projected, and the input is
+    added. The 16 small layers run as one stack.
 
     Parameters
     ----------
@@ -306,8 +305,8 @@ class MultiHeadDifferentialMamba(nn.Module):
 
     References
     ----------
-    SAMBA, arXiv 2511.18571, "multi-head differential Mamba". As in the authors' code, the
-    heads are concatenated and projected before the residual sum.
+    SAMBA, arXiv 2511.18571, "multi-head differential Mamba". As in the authors' code,
+    the heads are concatenated and projected before the residual sum.
     """
 
     def __init__(
@@ -321,8 +320,8 @@ class MultiHeadDifferentialMamba(nn.Module):
         super().__init__()
         if d_model % n_heads:
             raise ValueError(
-                f"d_model={d_model} is not a multiple of n_heads={n_heads}; pass a number "
-                "of heads that divides it"
+                f"d_model={d_model} is not a multiple of n_heads={n_heads}; pass a "
+                "number of heads that divides it"
             )
         width = d_model // n_heads
         self.n_heads = n_heads
@@ -357,14 +356,14 @@ class MultiHeadDifferentialMamba(nn.Module):
         """
         layers: list[LayerStack] = []
         for layer in self.team1:
-            layers.append(layer.layer_parameters())
+            layers.append(layer.layer_parameters())  # type: ignore[operator]
         for layer in self.team2:
-            layers.append(layer.layer_parameters())
+            layers.append(layer.layer_parameters())  # type: ignore[operator]
         weights: list[Tensor] = []
         biases: list[Tensor] = []
         for norm in self.head_norms:
-            weights.append(norm.weight)
-            biases.append(norm.bias)
+            weights.append(norm.weight)  # type: ignore[arg-type]
+            biases.append(norm.bias)  # type: ignore[arg-type]
 
         n_heads = self.n_heads
         heads = u.unflatten(2, [n_heads, -1]).permute(2, 0, 1, 3)

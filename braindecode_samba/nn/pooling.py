@@ -3,11 +3,8 @@
 What classifies these numbers lives in `braindecode_samba.models`.
 """
 
-import math
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -23,8 +20,8 @@ def nine_statistics(z: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (batch, 9 * features)
-        Minimum, maximum, mean and standard deviation of all features, then the quantiles
-        .05, .25, .5, .75 and .95, those of one feature side by side.
+        Minimum, maximum, mean and standard deviation of all features, then the
+        quantiles .05, .25, .5, .75 and .95, those of one feature side by side.
 
     Raises
     ------
@@ -37,8 +34,8 @@ def nine_statistics(z: Tensor) -> Tensor:
     """
     if z.shape[-1] < 2:
         raise ValueError(
-            "nine statistics need at least 2 time steps; at the layer 'pool3' that is a "
-            "window of 16 samples at the model's rate"
+            "nine statistics need at least 2 time steps; at the layer 'pool3' that is "
+            "a window of 16 samples at the model's rate"
         )
     q = torch.tensor(_QUANTILES, dtype=z.dtype, device=z.device)
     quantiles = torch.quantile(z, q, dim=-1)  # (5, batch, features)

@@ -1,7 +1,7 @@
 """The authors' names of the network's parts, beside ours.
 
-Loading files, stripping prefixes and reporting is the business of the checkpoint loader;
-here a complete state dict of the published network changes its names.
+Loading files, stripping prefixes and reporting is the business of the checkpoint
+loader; here a complete state dict of the published network changes its names.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def rename_reference_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def reference_name(name: str) -> str:
-    """The authors' name of one of our parameters.
+    """Give the authors' name of one of our parameters.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The state-space dual scan of Mamba-2, and nothing else.
 
 One function, `ssd_scan`, with the conventions of mamba-ssm, stands before three ways to
-compute the recurrence ``S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t``, ``y_t = S_t C_t + D x_t``:
-step by step (`recurrent_scan`, the slow reference), by chunks in PyTorch
+compute the recurrence ``S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t``, ``y_t = S_t C_t +
+D x_t``: step by step (`recurrent_scan`, the slow reference), by chunks in PyTorch
 (`chunked_scan`), and mamba-ssm's Triton kernel on a GPU.  Projections, convolutions and
 gates live in `mamba`.
 """
@@ -190,7 +190,7 @@ def _sum_dtype(x: Tensor) -> torch.dtype:
 
 
 def default_chunk_size(head_dim: int, on_gpu: bool) -> int:
-    """Steps in one chunk: near twice the state, so that no product dominates."""
+    """Choose the steps in one chunk: near twice the state, products are balanced."""
     if on_gpu:
         return 64
     return 32 if head_dim >= 32 else 16
@@ -321,8 +321,8 @@ def _check_shapes(
 ) -> None:
     if x.ndim != 4 or x.shape[1] < 1:
         raise ValueError(
-            f"x has shape {tuple(x.shape)}; pass (batch, time, heads, head_dim) with at "
-            "least one step"
+            f"x has shape {tuple(x.shape)}; pass (batch, time, heads, head_dim) with "
+            "at least one step"
         )
     batch, n_times, heads, head_dim = x.shape
     if B.ndim != 4 or B.shape[2] < 1 or heads % B.shape[2]:
@@ -354,8 +354,8 @@ def _use_kernel(backend: str, x: Tensor) -> bool:
     if backend == "mamba_ssm":
         if not x.is_cuda:
             raise ValueError(
-                "backend='mamba_ssm' runs on CUDA tensors alone; pass backend='torch' or "
-                "'auto' for tensors on " + x.device.type
+                "backend='mamba_ssm' runs on CUDA tensors alone; pass backend='torch' "
+                "or 'auto' for tensors on " + x.device.type
             )
         return _kernel(required=True) is not None
     if backend == "auto":

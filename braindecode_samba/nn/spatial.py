@@ -1,9 +1,10 @@
 """From electrodes to fixed places on the head, and back: the coordinate layers.
 
-`CoordinateEmbedding` (CDSE, in the authors' code SAIE) mixes any set of electrodes into the
-signals at the target positions; `CoordinateReadout` mixes signals at the targets back into
-any electrodes.  Both learn one function of the vector between two places.  Positions come
-ready: names, frames and units are the business of `braindecode_samba.montages`.
+`CoordinateEmbedding` (CDSE, in the authors' code SAIE) mixes any set of electrodes
+into the signals at the target positions; `CoordinateReadout` mixes signals at the
+targets back into any electrodes.  Both learn one function of the vector between two
+places. Positions come ready: names, frames and units are the business of
+`braindecode_samba.montages`.
 """
 
 import torch
@@ -18,16 +19,16 @@ _HIDDEN = 32
 class DistanceWeights(nn.Module):
     """Weights of sources at receivers, from the vectors between them.
 
-    ``w[r, s] = softmax_s(f(pos_r - pos_s) - kappa d^2)`` with a small network ``f`` and the
-    distance ``d`` in head radii.
+    ``w[r, s] = softmax_s(f(pos_r - pos_s) - kappa d^2)`` with a small network ``f``
+    and the distance ``d`` in head radii.
 
     Parameters
     ----------
     init : {"distance", "published"}
-        ``"distance"`` (ours): ``f`` starts at zero and ``kappa``, learnable, at 20, so that
-        weights fall with distance and nearly interpolate. ``"published"``: the network
-        alone with torch's start; differences of centimetres then give nearly equal
-        weights everywhere.
+        ``"distance"`` (ours): ``f`` starts at zero and ``kappa``, learnable, at 20, so
+        that weights fall with distance and nearly interpolate. ``"published"``: the
+        network alone with torch's start; differences of centimetres then give nearly
+        equal weights everywhere.
     """
 
     def __init__(self, init: str = "distance") -> None:
@@ -36,14 +37,13 @@ class DistanceWeights(nn.Module):
             raise ValueError(
                 f"init={init!r} is unknown; pass 'distance' or 'published'"
             )
-        self.net = nn.Sequential(
-            nn.Linear(3, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, 1)
-        )
+        last = nn.Linear(_HIDDEN, 1)
+        self.net = nn.Sequential(nn.Linear(3, _HIDDEN), nn.ReLU(), last)
         self.head_radius = HEAD_RADIUS
         self.kappa: nn.Parameter | None = None
         if init == "distance":
-            nn.init.zeros_(self.net[2].weight)
-            nn.init.zeros_(self.net[2].bias)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
             self.kappa = nn.Parameter(torch.tensor(_SHARPNESS))
 
     def forward(
@@ -134,8 +134,8 @@ class CoordinateEmbedding(nn.Module):
 class CoordinateReadout(nn.Module):
     """Mirror image of the embedding (ours): signals at the targets to any electrodes.
 
-    One model then rebuilds recordings of many montages, where the published output layer
-    knows the number of electrodes of one.
+    One model then rebuilds recordings of many montages, where the published output
+    layer knows the number of electrodes of one.
 
     Parameters
     ----------

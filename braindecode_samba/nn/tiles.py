@@ -1,9 +1,9 @@
 """Long inputs in pieces that fit the cache: the one mechanism behind speed and memory.
 
-A layer that is a recurrence over time can be computed tile by tile, handing on its state;
-windows of a batch can be computed some at a time.  In training every tile is computed
-again in the backward pass, so that only its input and state are kept.  What is computed
-in a tile is the layer's affair (`mamba`).
+A layer that is a recurrence over time can be computed tile by tile, handing on its
+state; windows of a batch can be computed some at a time.  In training every tile is
+computed again in the backward pass, so that only its input and state are kept.  What
+is computed in a tile is the layer's affair (`mamba`).
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The part that every SAMBA model shares: from signals at electrodes to the mediator.
 
-Units and rate, positions, spatial embedding, encoder and mediator, in this order.  Heads,
-decoder and names of channels are added in `braindecode_samba.models`.
+Units and rate, positions, spatial embedding, encoder and mediator, in this order.
+Heads, decoder and names of channels are added in `braindecode_samba.models`.
 """
 
 from typing import NamedTuple
@@ -55,6 +55,10 @@ class Positions(nn.Module):
         targets: ``rotation @ pos + shift``.
     """
 
+    default: Tensor | None
+    rotation: Tensor | None
+    shift: Tensor | None
+
     def __init__(
         self,
         default: Tensor | None = None,
@@ -95,9 +99,9 @@ class Positions(nn.Module):
             pos = self.default
             if pos is None:
                 raise ValueError(
-                    "the model knows no electrode positions: construct it with chs_info "
-                    "in which every channel has a known name or a location, or pass pos "
-                    "of shape (channels, 3) in metres to forward"
+                    "the model knows no electrode positions: construct it with "
+                    "chs_info in which every channel has a known name or a location, "
+                    "or pass pos of shape (channels, 3) in metres to forward"
                 )
         else:
             if not torch.jit.is_scripting():
@@ -221,10 +225,11 @@ class Trunk(nn.Module):
         x, pos, ch_mask
             As for `forward`.
         layer : str
-            One of ``LAYERS``, in the order of the computation: ``"spatial"`` (94 features
-            at the model's rate), ``"input_embedding"`` and ``"encoder1"`` (64), ``"pool1"``
-            and ``"encoder2"`` (64, half the rate), ``"pool2"`` and ``"encoder3"`` (64 and
-            128, a quarter), ``"pool3"`` and ``"mediator"`` (128, an eighth).
+            One of ``LAYERS``, in the order of the computation: ``"spatial"`` (94
+            features at the model's rate), ``"input_embedding"`` and ``"encoder1"``
+            (64), ``"pool1"`` and ``"encoder2"`` (64, half the rate), ``"pool2"`` and
+            ``"encoder3"`` (64 and 128, a quarter), ``"pool3"`` and ``"mediator"``
+            (128, an eighth).
 
         Returns
         -------
