@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -67,7 +68,7 @@ class WindowEstimator(BaseEstimator):
 
     def _read_new(self, X: Any, y: ArrayLike | None = None) -> Windows:
         """Read windows to learn from, with all checks that need no network."""
-        check_scalar(self.batch_size, "batch_size", int, min_val=1)
+        check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
         params = {} if self.model_params is None else self.model_params
         if not isinstance(params, Mapping):
             raise TypeError(
@@ -217,7 +218,7 @@ class Decoder(WindowEstimator):
             net.initialize()
             self._scale_recordings(net.module_, windows)
             net.partial_fit(_samples(windows.select(train), known), targets[train])
-        _refuse_divergence(net)
+        _refuse_untrained(net)
         _end_schedule(net)
         # the held-out windows must not travel in pickles
         net.set_params(lr=self.lr, train_split=None)
@@ -243,7 +244,7 @@ class Decoder(WindowEstimator):
             net.initialize()
         self._scale_recordings(net.module_, windows)
         self._train_once(net, windows, targets, seed + 1)
-        _refuse_divergence(net)
+        _refuse_untrained(net)
         self._adopt(net, windows, learned, seed)
         self._n_updates = 1
         return self
@@ -258,15 +259,14 @@ class Decoder(WindowEstimator):
             net.partial_fit(_samples(windows, known), targets)
 
     def _check_settings(self) -> None:
-        check_scalar(self.max_epochs, "max_epochs", int, min_val=1)
-        real = (int, float)
-        check_scalar(self.lr, "lr", real, min_val=0, include_boundaries="neither")
-        check_scalar(self.weight_decay, "weight_decay", real, min_val=0)
+        check_scalar(self.max_epochs, "max_epochs", Integral, min_val=1)
+        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
+        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
         if self.validation_split is not None:
             check_scalar(
                 self.validation_split,
                 "validation_split",
-                float,
+                Real,
                 min_val=0,
                 max_val=1,
                 include_boundaries="neither",
@@ -490,7 +490,12 @@ def _end_schedule(net: skorch.NeuralNet) -> None:
         ]
 
 
-def _refuse_divergence(net: skorch.NeuralNet) -> None:
-    loss = net.history[-1, "train_loss"]
-    if not math.isfinite(loss):
-        raise ValueError(f"training diverged to a loss of {loss}: lower lr={net.lr:g}")
+def _refuse_untrained(net: skorch.NeuralNet) -> None:
+    losses = [row["train_loss"] for row in net.history if "train_loss" in row]
+    if not losses:
+        # skorch ends a pass that is interrupted and goes on as if it were trained
+        raise KeyboardInterrupt("interrupted before the end of the first pass")
+    if not math.isfinite(losses[-1]):
+        raise ValueError(
+            f"training diverged to a loss of {losses[-1]}: lower lr={net.lr:g}"
+        )

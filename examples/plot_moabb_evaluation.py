@@ -41,6 +41,8 @@ from moabb.paradigms import LeftRightImagery
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
+from tqdm import tqdm
 
 from braindecode_samba import SAMBAClassifier
 from braindecode_samba.simulation import SimulatedMotorImagery
@@ -134,6 +136,22 @@ class Shallow(ClassifierMixin, BaseEstimator):
         return self.predict_proba(X).argmax(1)
 
 
+# SAMBA takes most of the time: a bar over all epochs of all folds (on a terminal)
+bar = tqdm(
+    total=args.epochs * len(dataset.subject_list),
+    desc="SAMBA, epochs of training",
+    disable=None,
+)
+
+
+class Progress(Callback):
+    """Moves the bar, whichever fold is being trained."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Count an epoch."""
+        bar.update()
+
+
 pipelines = {
     "CSP + LDA": make_pipeline(CSP(n_components=8), LinearDiscriminantAnalysis()),
     "ShallowFBCSPNet": Shallow(seed=args.seed),
@@ -143,6 +161,7 @@ pipelines = {
         max_epochs=args.epochs,
         lr=2e-3,
         batch_size=32,
+        callbacks=[Progress()],
         random_state=args.seed,
     ),
 }
@@ -161,6 +180,7 @@ evaluation = CrossSubjectEvaluation(
 with warnings.catch_warnings():  # braindecode's and h5py's own
     warnings.filterwarnings("ignore", module="braindecode|h5py|moabb|mne")
     scores = evaluation.process(pipelines)
+bar.close()
 
 # %%
 # A table and a figure
