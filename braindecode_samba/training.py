@@ -207,7 +207,8 @@ class Decoder(WindowEstimator):
         learned, targets = self._learn(self._require(windows.y), None)
         seed = draw_seed(self.random_state)
         train, valid = self._split(targets, seed)
-        n_steps = self.max_epochs * math.ceil(len(targets[train]) / self.batch_size)
+        n_batches = math.ceil(len(targets[train]) / self.batch_size)
+        n_steps = int(self.max_epochs) * n_batches  # torch takes no int of numpy
         net = self._build_net(windows, learned, targets, n_steps)
         known = _default_positions(windows)
         if valid is not None:
@@ -332,8 +333,8 @@ class Decoder(WindowEstimator):
             optimizer=adamw,
             optimizer__weight_decay=self.weight_decay,
             lr=self.lr,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
+            max_epochs=int(self.max_epochs),
+            batch_size=int(self.batch_size),
             iterator_train__drop_last=False,
             train_split=None,
             callbacks=callbacks,

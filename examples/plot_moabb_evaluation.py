@@ -53,7 +53,7 @@ parser.add_argument(
 )
 parser.add_argument("--subjects", default="11-20", help="first-last, of PhysionetMI")
 parser.add_argument("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
-parser.add_argument("--epochs", type=int, default=12, help="of SAMBA's training")
+parser.add_argument("--epochs", type=int, default=8, help="of SAMBA's training")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument(
     "--results", help="folder for scores; finished ones are not repeated"
@@ -84,7 +84,7 @@ def physionet(data_path, subjects):
 if args.dataset == "PhysionetMI":
     dataset = physionet(args.data_path, args.subjects)
 else:
-    dataset = SimulatedMotorImagery(n_subjects=5, n_sessions=1, n_trials=20)
+    dataset = SimulatedMotorImagery(n_subjects=4, n_sessions=1, n_trials=20)
 paradigm = LeftRightImagery(fmin=4, fmax=38, tmin=0.5, tmax=3.5, resample=128)
 epochs, _, _ = paradigm.get_data(
     dataset, subjects=dataset.subject_list[:1], return_epochs=True

@@ -5,6 +5,12 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from braindecode_samba.nn.gates import (
+    ConvSiluByHand,
+    GatedProjectionByHand,
+    conv_silu,
+    gated_projection,
+)
 from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
 from braindecode_samba.nn.scan import recurrent_scan
 
@@ -278,6 +284,34 @@ def test_block_takes_any_number_of_heads(n_heads):
     ).double()
     u = torch.randn(2, 20, 32).double()
     torch.testing.assert_close(mdm(u), plain_mdm(mdm, u), rtol=1e-10, atol=1e-10)
+
+
+# the two forms of the derivatives
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "by_autograd", "shapes"),
+    [
+        (ConvSiluByHand.apply, conv_silu, [(2, 3, 12, 4), (2, 4, 3), (2, 4)]),
+        (ConvSiluByHand.apply, conv_silu, [(1, 1, 10, 4), (1, 4, 1), (1, 4)]),
+        (
+            GatedProjectionByHand.apply,
+            gated_projection,
+            [(2, 3, 10, 6), (2, 3, 10, 6), (2, 4, 6)],
+        ),
+    ],
+    ids=["convolution", "convolution of one tap", "projection"],
+)
+def test_derivatives_by_hand_equal_those_of_autograd(by_hand, by_autograd, shapes):
+    leaves = [torch.randn(shape).double().requires_grad_() for shape in shapes]
+    results = []
+    for function in (by_hand, by_autograd):
+        y = function(*leaves)
+        weights = torch.cos(torch.arange(y.numel()).view_as(y).double())
+        results.append((y, *torch.autograd.grad((y * weights).sum(), leaves)))
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-12)
+    assert torch.autograd.gradcheck(by_hand, leaves, fast_mode=True)
 
 
 # adverse decay

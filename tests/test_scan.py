@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from braindecode_samba.nn.chunks import ScanByHand, scan_chunks
 from braindecode_samba.nn.scan import recurrent_scan, ssd_scan
 
 LENGTHS = (1, 7, 64, 255, 1000, 4097)
@@ -262,6 +263,54 @@ def test_gradients_agree_with_finite_differences():
 
     leaves = [value.requires_grad_() for value in inputs.values()]
     assert torch.autograd.gradcheck(scan, leaves)
+
+
+# the two forms of the derivatives
+
+
+def chunk_inputs(shift, steps=16):
+    """Inputs in the chunked layout: 2 windows, 2 groups of 3 heads, 4 chunks."""
+    generator = torch.Generator().manual_seed(3)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator).double()
+
+    inputs = {
+        "X": normal(2, 2, 3, 4, steps, 5),
+        "dt": F.softplus(normal(2, 2, 3, 4, steps) - 3 + shift).float().double(),
+        "A": -1 - 7 * torch.rand(2, 3, generator=generator).double(),
+        "B": normal(2, 2, 4, steps, 6),
+        "C": normal(2, 2, 4, steps, 6),
+        "D": normal(2, 3),
+        "S": normal(2, 2, 3, 6, 5),
+    }
+    return inputs
+
+
+@pytest.mark.parametrize("shift", [0, 3, 30, 1000])
+def test_derivatives_by_hand_equal_those_of_autograd(shift):
+    def by_autograd(leaves):
+        return scan_chunks(*leaves.values())
+
+    def by_hand(leaves):
+        return ScanByHand.apply(*leaves.values())
+
+    inputs = chunk_inputs(shift)
+    wanted = outputs_and_gradients(by_autograd, inputs, torch.float64)
+    loose = ("grad of A", "grad of dt") if shift else ()
+    assert_tensors_agree(
+        outputs_and_gradients(by_hand, inputs, torch.float64), wanted, 1e-10, loose
+    )
+    for scan in (by_hand, by_autograd):
+        found = outputs_and_gradients(scan, inputs, torch.float32)
+        assert_tensors_agree(found, wanted, 1e-5, loose)
+
+
+def test_derivatives_by_hand_agree_with_finite_differences():
+    leaves = [value[:1] for value in chunk_inputs(1, steps=3).values()]
+    leaves[2], leaves[5] = (v.expand(2, -1) for v in (leaves[2], leaves[5]))
+    leaves = [value.detach().clone().requires_grad_() for value in leaves]
+    assert torch.autograd.gradcheck(ScanByHand.apply, leaves, fast_mode=True)
 
 
 # states

@@ -67,11 +67,11 @@ def counted_tiles(monkeypatch, shape, tile_values):
     return step.shapes
 
 
-@pytest.mark.parametrize("rows", [1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("rows", [1, 3, 16, 64, 1000])
 @pytest.mark.parametrize("make", [small_layer, small_block])
 def test_time_tiles_equal_the_whole(make, rows):
     module = make()
-    u = torch.randn(2, 200, 16).double()
+    u = torch.randn(2, 75, 16).double()
     wanted = run(module, u, WHOLE)
     assert_same(run(module, u, rows * CHANNELS), wanted)
 
