@@ -334,6 +334,20 @@ def test_loaded_folder_may_have_other_channels(pretrained, model, make_eeg):
     torch.testing.assert_close(loaded(x), model(x, pos=pos))
 
 
+@torch.no_grad()
+def test_loaded_folder_may_have_another_rate(pretrained, model):
+    loaded = SAMBA.from_pretrained(
+        pretrained, sfreq=160.0, n_times=640, input_window_seconds=4.0
+    ).eval()
+    assert loaded.sfreq == 160
+    assert loaded.get_output_shape() == (1, 2)
+    x = torch.randn(1, 3, 640)
+    assert torch.equal(
+        loaded.trunk.encoder(x.new_ones(1, 94, 64))[4],
+        model.trunk.encoder(x.new_ones(1, 94, 64))[4],
+    )
+
+
 # shapes, features, tables
 
 

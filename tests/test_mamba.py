@@ -364,6 +364,15 @@ def test_sizes_that_do_not_divide_are_refused(arguments, said):
         Mamba2(**arguments)
 
 
+@pytest.mark.parametrize(
+    "size", "d_model d_state d_conv expand headdim ngroups chunk_size".split()
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_empty_sizes_are_refused(size, value):
+    with pytest.raises(ValueError, match=size):
+        Mamba2(**({"d_model": 64} | {size: value}))
+
+
 def test_heads_that_do_not_divide_the_features_are_refused():
     with pytest.raises(ValueError, match="n_heads=3"):
         MultiHeadDifferentialMamba(32, n_heads=3)

@@ -588,6 +588,27 @@ def test_state_fits_a_model_of_another_montage(x, make_eeg):
     assert other(make_eeg(1, 3, 100)).shape == (1, 3)
 
 
+@pytest.mark.parametrize("sfreq", [None, 128, 160])
+@pytest.mark.parametrize("kind", MODELS)
+def test_state_fits_a_model_at_another_rate(kind, sfreq):
+    model, other = build(kind, sfreq=250), build(kind, sfreq=sfreq)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    other.load_state_dict(model.state_dict())
+    found = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(found[name], parameter), name
+
+
+@torch.no_grad()
+def test_autocast_stays_near_float32(model, x):
+    with torch.autocast("cpu", torch.bfloat16):
+        features = model(x, return_features=True)["features"]
+    wanted = model(x, return_features=True)["features"]
+    assert (features - wanted).norm() < 0.02 * wanted.norm()
+
+
 @torch.no_grad()
 def test_evaluation_is_deterministic_and_draws_nothing(model, x):
     before = torch.random.get_rng_state()

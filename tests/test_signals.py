@@ -334,13 +334,15 @@ def test_rate_off_by_more_than_a_thousandth_is_refused(sfreq):
         SignalInput(sfreq)
 
 
-@pytest.mark.parametrize("sfreq", [64, 100, 128, 200, 250, 1000, 1024])
-def test_tones_keep_frequency_and_amplitude(sfreq):
+@pytest.mark.parametrize("frequency", [2, 10, 45])
+@pytest.mark.parametrize("sfreq", [100, 128, 160, 200, 250, 1000, 1024])
+def test_tones_keep_frequency_and_amplitude(sfreq, frequency):
     times = torch.arange(4 * sfreq).double() / sfreq
-    x = torch.sin(2 * torch.pi * 10 * times).float()[None, None]
+    x = torch.sin(2 * torch.pi * frequency * times).float()[None, None]
     y = SignalInput(sfreq, scale=None)(x)
     assert y.shape == (1, 1, 512)
-    wanted = torch.sin(2 * torch.pi * 10 * torch.arange(512).double() / 128).float()
+    times = torch.arange(512).double() / 128
+    wanted = torch.sin(2 * torch.pi * frequency * times).float()
     # zeros beyond the ends of a window reach half a second into it
     inside = slice(64, -64)
     torch.testing.assert_close(y[0, 0, inside], wanted[inside], rtol=0, atol=5e-3)
