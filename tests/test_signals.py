@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from braindecode_samba import SAMBA
@@ -310,16 +310,17 @@ def test_usual_rates_are_met_exactly_enough(sfreq):
     assert abs(float(rate_ratio(sfreq, 128)) * sfreq - 128) < 0.128
 
 
-@given(sfreq=st.floats(1, 1e6))
+@given(sfreq=st.floats(1, 2e5))
 def test_rate_is_met_or_refused(sfreq):
     try:
         ratio = rate_ratio(sfreq, MODEL_SFREQ)
     except ValueError as error:
-        assert "resample the recording" in str(error)  # noqa: PT017
-        assume(False)
-    assert ratio > 0
-    assert ratio.denominator <= 1000
-    assert abs(float(ratio) * sfreq - MODEL_SFREQ) <= 0.00101 * MODEL_SFREQ
+        assert "resample the recording" in str(error)
+        assert sfreq > 1000 * MODEL_SFREQ
+    else:
+        assert ratio > 0
+        assert ratio.denominator <= 1000
+        assert abs(float(ratio) * sfreq - MODEL_SFREQ) <= 0.00101 * MODEL_SFREQ
 
 
 @pytest.mark.parametrize("sfreq", [0, -250, math.nan, math.inf])
