@@ -155,7 +155,7 @@ ARRAYS_ONLY = {
         r"shape \(1, 8, 4, 32\).*n, channels, times",
     ),
     "no channels": (lambda f: give(f, X[:, :0]), "at least one of each"),
-    "text": (lambda f: give(f, X.astype(str).tolist()), "XX"),
+    "text": (lambda f: give(f, X.astype(str).tolist()), "numeric"),
     "an empty list": (lambda f: ([], give(f)[1]), "no windows|0 sample"),
 }
 EPOCHS_ONLY = {

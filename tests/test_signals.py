@@ -314,13 +314,15 @@ def test_usual_rates_are_met_exactly_enough(sfreq):
 def test_rate_is_met_or_refused(sfreq):
     try:
         ratio = rate_ratio(sfreq, MODEL_SFREQ)
-    except ValueError as error:
-        assert "resample the recording" in str(error)
-        assert sfreq > 1000 * MODEL_SFREQ
+    except ValueError:
+        refused = True
     else:
+        refused = False
         assert ratio > 0
         assert ratio.denominator <= 1000
         assert abs(float(ratio) * sfreq - MODEL_SFREQ) <= 0.00101 * MODEL_SFREQ
+    # only rates that no small integers could bring down
+    assert not refused or sfreq > 1000 * MODEL_SFREQ
 
 
 @pytest.mark.parametrize("sfreq", [0, -250, math.nan, math.inf])
