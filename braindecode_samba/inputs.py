@@ -274,6 +274,8 @@ def _say_what_is_missing(declared: _Declared) -> str:
 
 
 def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+    if np.iscomplexobj(x):
+        raise ValueError("Complex data not supported: X must hold real signals")
     # what float32 can't hold becomes infinite and is refused as such; torch warns of
     # arrays that it may not write to
     with np.errstate(over="ignore"):

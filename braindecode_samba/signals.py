@@ -155,6 +155,11 @@ class SignalInput(nn.Module):
             if ratio == 1
             else Resample(ratio.denominator, ratio.numerator, lowpass_filter_width=32)
         )
+        if ratio != 1:
+            # the filter follows from the rate: weights fit models at any other
+            kernel = self.resample.kernel
+            del self.resample.kernel
+            self.resample.register_buffer("kernel", kernel, persistent=False)
         self.register_buffer("recording_scale", torch.tensor(float("nan")))
 
     def set_recording_scale(self, value: float) -> None:

@@ -198,8 +198,8 @@ def test_two_processes_give_the_scores_of_one(dataset, tmp_path, caplog, capfd):
         each.astype({key: str for key in keys}).sort_values(keys).score.to_numpy(float)
         for each in scores.values()
     )
-    # the number of threads, and so the last digits, differ between the processes
-    np.testing.assert_allclose(one, two, atol=0.13)
+    # the last digits may differ between processes, and move one trial in a ranking
+    np.testing.assert_allclose(one, two, atol=0.07)
     # warnings of other processes end in their standard error
     lines = capfd.readouterr().err.splitlines()
     assert not [line for line in lines if "Warning" in line and "samba" in line.lower()]
@@ -268,8 +268,8 @@ def run_benchmark(tmp_path):
         channels=("Cz", *NAMES[:3], "C4", "Pz"),
         seed=0,
         sfreq=160,
-        duration=40,
-        n_events=8,
+        duration=50,
+        n_events=12,
     )
     context = {"fmin": 4, "fmax": 38, "tmax": 1, "resample": SFREQ}
     context["channels"] = list(NAMES)

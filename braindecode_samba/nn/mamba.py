@@ -150,7 +150,7 @@ class Mamba2(nn.Module):
     Raises
     ------
     ValueError
-        If the sizes do not divide each other.
+        If a size is below 1 or the sizes do not divide each other.
 
     References
     ----------
@@ -168,6 +168,15 @@ class Mamba2(nn.Module):
         chunk_size: int | None = None,
     ) -> None:
         super().__init__()
+        _check_sizes(
+            d_model=d_model,
+            d_state=d_state,
+            d_conv=d_conv,
+            expand=expand,
+            headdim=headdim,
+            ngroups=ngroups,
+            chunk_size=1 if chunk_size is None else chunk_size,
+        )
         d_inner = expand * d_model
         if d_inner % headdim:
             raise ValueError(
@@ -232,6 +241,12 @@ class Mamba2(nn.Module):
             self.norm.weight,
             self.out_proj.weight,
         )
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}={size} is empty; pass 1 or more")
 
 
 def stack_layers(layers: list[LayerStack]) -> LayerStack:
@@ -318,6 +333,7 @@ class MultiHeadDifferentialMamba(nn.Module):
         expand: int = 8,
     ) -> None:
         super().__init__()
+        _check_sizes(d_model=d_model, n_heads=n_heads)
         if d_model % n_heads:
             raise ValueError(
                 f"d_model={d_model} is not a multiple of n_heads={n_heads}; pass a "

@@ -106,7 +106,7 @@ class Positions(nn.Module):
         else:
             if not torch.jit.is_scripting():
                 if not torch.compiler.is_compiling():
-                    _check_positions(pos, ch_mask)
+                    _check_positions(pos, x, ch_mask)
             rotation, shift = self.rotation, self.shift
             if rotation is not None and shift is not None:
                 pos = torch.matmul(pos, rotation.t()) + shift
@@ -119,19 +119,41 @@ class Positions(nn.Module):
         return pos
 
 
-def _check_positions(pos: Tensor, ch_mask: Tensor | None) -> None:
+def _check_windows(x: Tensor, ch_mask: Tensor | None) -> None:
+    if x.dim() != 3 or x.is_complex():
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and dtype {x.dtype}; pass real windows of "
+            "shape (batch, channels, times)"
+        )
+    if ch_mask is None:
+        return
+    if ch_mask.dtype != torch.bool or ch_mask.shape not in (x.shape[1:2], x.shape[:2]):
+        raise ValueError(
+            f"ch_mask has shape {tuple(ch_mask.shape)} and dtype {ch_mask.dtype}; pass "
+            "bool of shape (channels,) or (batch, channels), True where a channel is "
+            "present"
+        )
+    if not bool(ch_mask.any(-1).all()):
+        raise ValueError(
+            "ch_mask leaves a window without any present channel; drop that window"
+        )
+
+
+def _check_positions(pos: Tensor, x: Tensor | None, ch_mask: Tensor | None) -> None:
     """Refuse what `braindecode_samba.montages.check_positions` refuses, for a batch."""
-    if pos.shape[-1] != 3 or pos.dim() not in (2, 3):
+    if pos.dim() not in (2, 3) or pos.shape[-1] != 3:
         raise ValueError(
             f"pos has shape {tuple(pos.shape)}; pass (channels, 3) or "
             "(batch, channels, 3)"
         )
-    if ch_mask is not None:
-        if not bool(ch_mask.any(-1).all()):
-            raise ValueError(
-                "ch_mask leaves a window without any channel; drop that window"
-            )
-        pos = pos.expand(*ch_mask.shape, 3)[ch_mask]
+    if x is not None and pos.dim() == 3 and pos.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"pos has positions for {pos.shape[0]} windows and x has {x.shape[0]}; pass "
+            "as many, or one set of shape (channels, 3)"
+        )
+    if ch_mask is not None and ch_mask.shape[-1] == pos.shape[-2]:
+        shape = torch.broadcast_shapes(pos.shape[:-1], ch_mask.shape)
+        pos = pos.expand(*shape, 3)[ch_mask.expand(shape)]
     if not bool(torch.isfinite(pos).all()):
         raise ValueError(
             "pos has a NaN or infinite entry; give every present channel a position in "
@@ -204,6 +226,9 @@ class Trunk(nn.Module):
         Stages
             All stages.
         """
+        if not torch.jit.is_scripting():
+            if not torch.compiler.is_compiling():
+                _check_windows(x, ch_mask)
         x = x.to(self.spatial.target_positions.dtype)
         pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
         spatial, weights = self.spatial(self.signal(x, ch_mask), pos, ch_mask)
@@ -243,6 +268,9 @@ class Trunk(nn.Module):
         """
         if layer not in LAYERS:
             raise ValueError(f"layer={layer!r} is unknown; pass one of {LAYERS}")
+        if not torch.jit.is_scripting():
+            if not torch.compiler.is_compiling():
+                _check_windows(x, ch_mask)
         x = x.to(self.spatial.target_positions.dtype)
         pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
         h = self.spatial(self.signal(x, ch_mask), pos, ch_mask)[0]
