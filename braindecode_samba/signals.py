@@ -157,7 +157,7 @@ class SignalInput(nn.Module):
         )
         if ratio != 1:
             # the filter follows from the rate: weights fit models at any other
-            kernel = self.resample.kernel
+            kernel = self.resample.get_buffer("kernel")
             del self.resample.kernel
             self.resample.register_buffer("kernel", kernel, persistent=False)
         self.register_buffer("recording_scale", torch.tensor(float("nan")))

@@ -148,8 +148,8 @@ def _check_positions(pos: Tensor, x: Tensor | None, ch_mask: Tensor | None) -> N
         )
     if x is not None and pos.dim() == 3 and pos.shape[0] != x.shape[0]:
         raise ValueError(
-            f"pos has positions for {pos.shape[0]} windows and x has {x.shape[0]}; pass "
-            "as many, or one set of shape (channels, 3)"
+            f"pos has positions for {pos.shape[0]} windows and x has {x.shape[0]}; "
+            "pass as many, or one set of shape (channels, 3)"
         )
     if ch_mask is not None and ch_mask.shape[-1] == pos.shape[-2]:
         shape = torch.broadcast_shapes(pos.shape[:-1], ch_mask.shape)
