@@ -135,7 +135,7 @@ def _check_windows(x: Tensor, ch_mask: Tensor | None) -> None:
         )
     if not bool(ch_mask.any(-1).all()):
         raise ValueError(
-            "ch_mask leaves a window without any present channel; drop that window"
+            "ch_mask leaves a window without any channel; drop that window"
         )
 
 
