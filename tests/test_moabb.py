@@ -239,6 +239,7 @@ def test_three_classes_are_scored(tmp_path, caplog):
     assert scores.score.between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_samba_tells_hands_apart_in_subjects_it_never_saw(tmp_path):
     dataset = SimulatedMotorImagery(4, 1, 20, ch_names=NAMES, sfreq=SFREQ, erd=0.8)
     pipeline = tiny(
