@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-# longest first: a name is changed by the first line that fits its beginning
+# beginnings of names; none of them begins another
 _OURS = {
     "saie.net.": "trunk.spatial.weights.net.",
     "input_embedding.": "trunk.encoder.input_embedding.",

@@ -151,15 +151,13 @@ def grouped_scan(
     final_state : Tensor, shape (batch, groups, heads, head_dim, state)
         State after the last step, float32 or float64.
     """
-    wide = _sum_dtype(x)
     if not torch.jit.is_scripting():
         # autocast would run the sums in half precision
         with torch.autocast(x.device.type, enabled=False):
             if _use_kernel(backend, x):
                 return _kernel_scan(x, dt, A, B, C, D, initial_state, chunk_size)
-            y, state = _torch_scan(x, dt, A, B, C, D, initial_state, chunk_size, wide)
-            return y.to(x.dtype), state
-    return _torch_scan(x, dt, A, B, C, D, initial_state, chunk_size, wide)
+            return _torch_scan(x, dt, A, B, C, D, initial_state, chunk_size)
+    return _torch_scan(x, dt, A, B, C, D, initial_state, chunk_size)
 
 
 def _torch_scan(
@@ -171,9 +169,9 @@ def _torch_scan(
     D: Tensor | None,
     state: Tensor | None,
     chunk_size: int,
-    wide: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    return chunked_scan(
+    wide = _sum_dtype(x)
+    y, state = chunked_scan(
         x.to(wide),
         dt.to(wide),
         A.to(wide),
@@ -183,6 +181,7 @@ def _torch_scan(
         None if state is None else state.to(wide),
         chunk_size if chunk_size > 0 else default_chunk_size(x.shape[4], x.is_cuda),
     )
+    return y.to(x.dtype), state
 
 
 def _sum_dtype(x: Tensor) -> torch.dtype:

@@ -226,15 +226,22 @@ class Trunk(nn.Module):
         Stages
             All stages.
         """
+        pos, spatial, weights = self._to_targets(x, pos, ch_mask)
+        embedded, x1, x2, x3, pool3 = self.encoder(spatial)
+        mediated = self.mediator(pool3)
+        return Stages(pos, weights, spatial, embedded, x1, x2, x3, pool3, mediated)
+
+    def _to_targets(
+        self, x: Tensor, pos: Tensor | None, ch_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Check a batch, find its positions, scale its signals and mix them."""
         if not torch.jit.is_scripting():
             if not torch.compiler.is_compiling():
                 _check_windows(x, ch_mask)
         x = x.to(self.spatial.target_positions.dtype)
         pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
         spatial, weights = self.spatial(self.signal(x, ch_mask), pos, ch_mask)
-        embedded, x1, x2, x3, pool3 = self.encoder(spatial)
-        mediated = self.mediator(pool3)
-        return Stages(pos, weights, spatial, embedded, x1, x2, x3, pool3, mediated)
+        return pos, spatial, weights
 
     def encode(
         self,
@@ -268,12 +275,7 @@ class Trunk(nn.Module):
         """
         if layer not in LAYERS:
             raise ValueError(f"layer={layer!r} is unknown; pass one of {LAYERS}")
-        if not torch.jit.is_scripting():
-            if not torch.compiler.is_compiling():
-                _check_windows(x, ch_mask)
-        x = x.to(self.spatial.target_positions.dtype)
-        pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
-        h = self.spatial(self.signal(x, ch_mask), pos, ch_mask)[0]
+        h = self._to_targets(x, pos, ch_mask)[1]
         encoder = self.encoder
         steps = (
             encoder.input_embedding,
