@@ -20,6 +20,7 @@ from braindecode_samba.montages import (
     positions_from_chs_info,
     positions_from_names,
 )
+from braindecode_samba.stream import SAMBAStream
 
 # braindecode has no plugin hook: its own dictionary makes EEGClassifier("SAMBA") work.
 # A SAMBA that braindecode itself may ship one day is not overwritten.
@@ -31,6 +32,7 @@ __all__ = [
     "SAMBAFeatures",
     "SAMBAReconstructor",
     "SAMBARegressor",
+    "SAMBAStream",
     "__version__",
     "chs_info_from_names",
     "load_montage",

@@ -8,7 +8,7 @@ searches and other montages start afresh.  What may be handed over as X is decid
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +26,12 @@ from torch import Tensor
 from braindecode_samba.inputs import Channels, Windows
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.recordings import (
+    Recording,
+    encode_in_parts,
+    samples_at_layer,
+    steps_of_layer,
+)
 from braindecode_samba.signals import MODEL_SFREQ
 from braindecode_samba.training import (
     Decoder,
@@ -534,6 +540,60 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         windows = self._read_more(X)
         return self._describe(self.model_, windows)
 
+    def transform_recording(
+        self,
+        recording: Any,
+        *,
+        window_seconds: float | None = None,
+        stride_seconds: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Compute features of a whole recording, in bounded memory.
+
+        The recording goes through the network once, with states handed on, see
+        `SAMBA.encode_recording`; then the layer's signals are described, all at once or
+        window by window. Windows of `transform` start from a state of zero instead, and
+        each has its own scale.
+
+        Parameters
+        ----------
+        recording : mne.io.Raw, RawDataset, or array of shape (n_chans, n_times)
+            Raw may be of any rate and any electrodes; arrays are as those of `fit`.
+        window_seconds : float, optional
+            Length of the windows; by default the whole recording is one, and the
+            layer's signals are held: a quarter of a GB for a night at "pool3".
+        stride_seconds : float, optional
+            From one window to the next; by default their length.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_windows, n_features)
+            In the order of `get_feature_names_out`; what is left of the recording after
+            the last whole window is left out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the recording can't be used, or is shorter than a window.
+        """
+        check_is_fitted(self)
+        source = Recording(recording, self.sfreq_)
+        trunk = self.model_.trunk
+        n_times = samples_at_layer(trunk, source, self.layer)
+        if window_seconds is None:
+            if stride_seconds is not None:
+                raise ValueError("stride_seconds needs window_seconds: pass both")
+            length = n_times
+            starts = [0]
+        else:
+            rate = trunk.signal.model_sfreq / steps_of_layer(self.layer)
+            length, starts = _windows_of(n_times, rate, window_seconds, stride_seconds)
+        self.model_.eval()
+        parts = encode_in_parts(trunk, source, self.layer)
+        pool = _POOLINGS[self.pooling]
+        with torch.no_grad():
+            rows = [pool(window) for window in _cut(parts, length, starts)]
+        return torch.cat(rows).float().cpu().numpy()
+
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the features, such as "pool3_12_median".
 
@@ -555,6 +615,46 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
             parts = [(i, name) for name in _MOMENTS for i in range(n)]
             parts += [(i, name) for i in range(n) for name in _QUANTILES]
         return np.array([f"{self.layer}_{i}_{name}" for i, name in parts], dtype=object)
+
+
+def _windows_of(
+    n_times: int, rate: float, window_seconds: float, stride_seconds: float | None
+) -> tuple[int, list[int]]:
+    """Length and starts, in steps of a layer, of windows in a signal of n_times."""
+    stride = window_seconds if stride_seconds is None else stride_seconds
+    length = round(window_seconds * rate)
+    if length < 2 or not stride * rate >= 1:
+        raise ValueError(
+            f"window_seconds={window_seconds} and stride_seconds={stride_seconds} are "
+            f"less than 2 and 1 steps of the layer, of which there are {rate:g} in a "
+            "second: pass longer ones"
+        )
+    if length > n_times:
+        raise ValueError(
+            f"the recording lasts {n_times / rate:g} s: pass window_seconds of at most "
+            "that"
+        )
+    n = int((n_times - length) / (stride * rate)) + 1
+    starts = (round(i * stride * rate) for i in range(n + 1))
+    return length, [start for start in starts if start + length <= n_times]
+
+
+def _cut(parts: Iterator[Tensor], length: int, starts: list[int]) -> Iterator[Tensor]:
+    """Windows of a signal that comes in parts, as soon as each is complete."""
+    held: list[Tensor] = []
+    first = stop = 0  # samples that are held
+    waiting = iter(starts)
+    start = next(waiting, None)
+    for part in parts:
+        held.append(part)
+        stop += part.shape[2]
+        while start is not None and start + length <= stop:
+            held = [torch.cat(held, dim=2)]
+            yield held[0][:, :, start - first : start - first + length]
+            start = next(waiting, None)
+        if start is not None:
+            while held and first + held[0].shape[2] <= start:
+                first += held.pop(0).shape[2]
 
 
 def _as_labels(y: ArrayLike) -> NDArray[Any]:

@@ -326,15 +326,32 @@ def _read_concatenation(X: BaseConcatDataset[Any]) -> list[_Recording]:
 
 def _read_epochs(epochs: mne.BaseEpochs) -> _Recording:
     info = epochs.info
-    rows = _eeg_rows(info.get_channel_types())
+    rows = eeg_rows(info.get_channel_types())
     x = epochs.get_data(picks=rows, copy=False, verbose="error")
     return _Recording(x, None, [info["chs"][row] for row in rows], info["sfreq"])
 
 
-def _eeg_rows(kinds: Sequence[str]) -> list[int]:
+def eeg_rows(kinds: Sequence[str]) -> list[int]:
+    """Tell which channels are EEG, from the types of all.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Types of channels, as ``info.get_channel_types()`` gives them.
+
+    Returns
+    -------
+    list of int
+        Rows of type "eeg"; all where every channel is "misc", as MNE makes them when
+        nobody declares anything.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
     rows = [row for row, kind in enumerate(kinds) if kind == "eeg"]
     if not rows and set(kinds) == {"misc"}:
-        # nobody declared anything: what mne.create_info and create_from_X_y do
         return list(range(len(kinds)))
     if not rows:
         raise ValueError(
@@ -362,7 +379,7 @@ def _read_dataset(dataset: WindowsDataset | EEGWindowsDataset) -> _Recording:
             f"windows have {items[0][0].shape[0]} channels and their recording "
             f"{len(channels)}: a transform may not add or drop any"
         )
-    rows = _eeg_rows(kinds)
+    rows = eeg_rows(kinds)
     return _Recording(
         np.stack([item[0][rows] for item in items]),
         [item[1] for item in items],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from braindecode.models.base import EEGModuleMixin
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from braindecode_samba.montages import (
@@ -25,10 +25,16 @@ from braindecode_samba.montages import (
     target_positions as template_targets,
 )
 from braindecode_samba.nn.heads import WindowFeatures
+from braindecode_samba.nn.long import (
+    goes_in_pieces,
+    long_window_features,
+    rebuild_long_windows,
+)
 from braindecode_samba.nn.reference import reference_name, rename_reference_keys
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Positions, Trunk
 from braindecode_samba.nn.unet import N_FEATURES, Decoder
+from braindecode_samba.recordings import Recording, encode_in_parts, samples_at_layer
 from braindecode_samba.signals import MODEL_SFREQ
 
 FRAMES = ("head", "colin27_mri")
@@ -219,14 +225,19 @@ class SAMBA(_PositionedModel):
             If there are no positions, they don't fit the channels or are not in metres,
             a window is too short or has no present channel.
         """
-        stages = self.trunk(x, pos, ch_mask)
-        features = self.head(
-            stages.spatial,
-            stages.encoder1,
-            stages.encoder2,
-            stages.encoder3,
-            stages.mediator,
-        )
+        features: Tensor | None = None
+        if not torch.jit.is_scripting():
+            if not torch.compiler.is_compiling() and goes_in_pieces(x):
+                features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
+        if features is None:
+            stages = self.trunk(x, pos, ch_mask)
+            features = self.head(
+                stages.spatial,
+                stages.encoder1,
+                stages.encoder2,
+                stages.encoder3,
+                stages.mediator,
+            )
         if not torch.jit.is_scripting():
             if return_features:
                 return {"features": features, "cls_token": None}  # type: ignore[return-value]
@@ -241,6 +252,64 @@ class SAMBA(_PositionedModel):
     ) -> Tensor:
         """Signals of one stage, see `braindecode_samba.nn.trunk.Trunk.encode`."""
         return self.trunk.encode(x, pos, ch_mask, layer)
+
+    def encode_recording(
+        self,
+        recording: Any,
+        layer: str = "pool3",
+        *,
+        pos: Tensor | None = None,
+        ch_mask: Tensor | None = None,
+    ) -> NDArray[np.float32]:
+        """Signals of one stage for a whole recording, in bounded memory.
+
+        Equal to `encode` of the recording as one window, up to rounding, however long
+        it is: it is read, scaled and encoded stretch by stretch, and each stretch
+        begins with the state that the one before left. Median and scale of the channels
+        take a first pass over the samples; the layer ``"mediator"``, whose norm runs
+        over all time, takes one more for its mean and variance. Beside the result, some
+        hundred MB are held.
+
+        Parameters
+        ----------
+        recording : mne.io.Raw, RawDataset, or array of shape (n_chans, n_times)
+            Any unit. Raw may stay on disk and be of any rate and any electrodes; of
+            arrays the rate is ``sfreq`` of the model and the electrodes are its own.
+        layer : str
+            As for `encode`.
+        pos : Tensor, shape (n_chans, 3), optional
+            Electrode positions, head frame, metres; by default those of the recording,
+            else those of the model.
+        ch_mask : Tensor of bool, shape (n_chans,), optional
+            True where a channel is present.
+
+        Returns
+        -------
+        ndarray of float32, shape (features, times at the rate of the layer)
+            Signals of that layer.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the recording holds NaN, is too short, or does not fit the positions.
+
+        Notes
+        -----
+        ``scale="window"`` means the recording here. A scale that was set for
+        ``scale="recording"`` is taken; without one, it is measured on this recording.
+        """
+        source = Recording(recording, self.trunk.signal.sfreq)
+        n_times = samples_at_layer(self.trunk, source, layer)
+        signals: NDArray[np.float32] | None = None
+        stop = 0
+        for part in encode_in_parts(self.trunk, source, layer, pos, ch_mask):
+            new = part[0].cpu().numpy()
+            if signals is None:
+                signals = np.empty((len(new), n_times), np.float32)
+            signals[:, stop : stop + new.shape[1]] = new
+            stop += new.shape[1]
+        assert signals is not None  # a recording of 8 samples reaches every layer
+        return signals
 
     def reset_head(self, n_outputs: int) -> None:
         """Replace the last layer by a fresh one.
@@ -437,6 +506,11 @@ class SAMBAReconstructor(_PositionedModel):
         ValueError
             As for `SAMBA.forward`.
         """
+        if not (return_features or torch.compiler.is_compiling()):
+            if goes_in_pieces(x):
+                return rebuild_long_windows(
+                    self.trunk, self.decoder, self.readout, x, pos, ch_mask
+                )
         stages = self.trunk(x, pos, ch_mask)
         decoded, d3, mamba3 = self.decoder(
             stages.mediator, stages.encoder1, stages.encoder2, stages.encoder3

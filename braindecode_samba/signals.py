@@ -39,8 +39,11 @@ def rate_ratio(sfreq: float, model_sfreq: float) -> Fraction:
     ValueError
         If the rate is not positive or no ratio comes within 0.1 %.
     """
-    if not sfreq > 0 or sfreq == float("inf"):
-        raise ValueError(f"sfreq={sfreq} is not a sampling rate; pass a number of Hz")
+    for name, rate in (("sfreq", sfreq), ("model_sfreq", model_sfreq)):
+        if not rate > 0 or rate == float("inf"):
+            raise ValueError(
+                f"{name}={rate} is not a sampling rate; pass a number of Hz"
+            )
     exact = model_sfreq / sfreq
     ratio = Fraction(exact).limit_denominator(1000)
     if abs(float(ratio) - exact) > 1e-3 * exact:
@@ -78,18 +81,48 @@ def robust_scale(x: Tensor, ch_mask: Tensor | None = None) -> Tensor:
     Tensor, shape (batch, 1, 1)
         Scale in the unit of ``x``.
     """
-    ordered = x.sort(-1).values
-    moves = ordered[..., -1] > ordered[..., 0]
+    deviation, fallback, moves = spread(x)
     if ch_mask is not None:
         moves = moves & ch_mask
-    # the interquartile range of a Gaussian is 1.349 standard deviations
+    return scale_of_channels(deviation, fallback, moves)
+
+
+def spread(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How far the samples of each channel (..., times) spread.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., times)
+        Signals.
+
+    Returns
+    -------
+    deviation : Tensor, shape (...)
+        Interquartile range / 1.349, a Gaussian's standard deviation.
+    fallback : Tensor, shape (...)
+        The same from the mean deviation from the median, for channels that move too
+        seldom to have an interquartile range.
+    moves : Tensor of bool, shape (...)
+        False for flat channels.
+    """
+    ordered = x.sort(-1).values
+    moves = ordered[..., -1] > ordered[..., 0]
     iqr = _quantile(ordered, 0.75) - _quantile(ordered, 0.25)
-    scale = _median_where(iqr / 1.349, moves)
     centred = x - _quantile(ordered, 0.5).unsqueeze(-1)
     # 1.2533 mean absolute deviations are a standard deviation of a Gaussian
-    fallback = _median_where(centred.abs().mean(-1) * 1.2533, moves)
-    scale = torch.where(scale > 0, scale, fallback)
+    return iqr / 1.349, centred.abs().mean(-1) * 1.2533, moves
+
+
+def scale_of_channels(deviation: Tensor, fallback: Tensor, moves: Tensor) -> Tensor:
+    """Scale (batch, 1, 1) of windows from the `spread` (batch, channels) of each."""
+    scale = _median_where(deviation, moves)
+    scale = torch.where(scale > 0, scale, _median_where(fallback, moves))
     return torch.where(scale > 0, scale, torch.ones_like(scale))[:, None, None]
+
+
+def median(x: Tensor) -> Tensor:
+    """Median over time of (..., times), with linear interpolation: shape (...)."""
+    return _quantile(x.sort(-1).values, 0.5)
 
 
 def recording_scale(x: Tensor, ch_mask: Tensor | None = None) -> float:
@@ -146,9 +179,11 @@ class SignalInput(nn.Module):
                 f"scale={scale!r} is unknown; pass one of {SCALES} or None"
             )
         self.scale = scale or "none"
+        self.model_sfreq = float(model_sfreq)
+        self.sfreq = self.model_sfreq if sfreq is None else float(sfreq)
         self.limit = _LIMIT
         self.min_times = MIN_TIMES
-        ratio = Fraction(1) if sfreq is None else rate_ratio(sfreq, model_sfreq)
+        ratio = rate_ratio(model_sfreq if sfreq is None else sfreq, model_sfreq)
         # a long filter: what lies below 45 Hz must come through unchanged
         self.resample: nn.Module = (
             nn.Identity()
@@ -197,7 +232,7 @@ class SignalInput(nn.Module):
             x = x.masked_fill(~ch_mask.unsqueeze(-1), 0.0)
         if self.scale != "none":
             # before resampling: a step at the edge of a window would ring
-            x = x - _quantile(x.sort(-1).values, 0.5).unsqueeze(-1)
+            x = x - median(x).unsqueeze(-1)
         x = self.resample(x)
         if x.shape[2] < self.min_times:
             raise ValueError(

@@ -35,6 +35,11 @@ class BandPower(nn.Module):
     surround : float
         Sharpness of the surround, in the units of ``kappa`` of `DistanceWeights`: small
         is wide.
+
+    Raises
+    ------
+    ValueError
+        If the rate is too low for the bands.
     """
 
     surround: Tensor
@@ -44,6 +49,13 @@ class BandPower(nn.Module):
         self, target_positions: Tensor, sfreq: float, surround: float = 2.0
     ) -> None:
         super().__init__()
+        if sfreq <= 2 * _BANDS_HZ[-1][1]:
+            raise ValueError(
+                f"model_sfreq={sfreq:g} Hz does not hold the band up to "
+                f"{_BANDS_HZ[-1][1]:g} Hz that head='power' reads; pass "
+                "head='variance', or a rate of more than "
+                f"{2 * _BANDS_HZ[-1][1]:g} Hz"
+            )
         distance = torch.cdist(target_positions, target_positions) / HEAD_RADIUS
         weights = (-surround * distance.square()).softmax(-1)
         self.register_buffer("surround", weights, persistent=False)
@@ -54,15 +66,20 @@ class BandPower(nn.Module):
 
     def forward(self, spatial: Tensor) -> Tensor:
         """Log band power (batch, n_targets * bands) of (batch, n_targets, times)."""
-        local = spatial - self.strength * torch.matmul(self.surround, spatial)
         rhythms = F.conv1d(
-            local.flatten(0, 1).unsqueeze(1),
-            self.filters,
-            padding=self.filters.shape[2] // 2,
+            self.local(spatial), self.filters, padding=self.filters.shape[2] // 2
         )
-        power = rhythms.square().mean(-1).view(spatial.shape[0], -1)
+        return self.log_power(rhythms.square().mean(-1), spatial.shape[0])
+
+    def local(self, spatial: Tensor) -> Tensor:
+        """Targets less their surround, one a row: (batch * n_targets, 1, times)."""
+        local = spatial - self.strength * torch.matmul(self.surround, spatial)
+        return local.flatten(0, 1).unsqueeze(1)
+
+    def log_power(self, power: Tensor, batch: int) -> Tensor:
+        """Logarithm of powers (batch * n_targets, bands), one row a window."""
         # far below the power of any EEG in robust standard deviations
-        return torch.log(power + 1e-4)
+        return torch.log(power.view(batch, -1) + 1e-4)
 
 
 class WindowFeatures(nn.Module):
@@ -104,12 +121,12 @@ class WindowFeatures(nn.Module):
             nn.LayerNorm(n_variances), nn.Linear(n_variances, _N_DEEP), activation()
         )
         self.n_features: int = _N_DEEP
-        self.power: nn.Sequential | None = None
+        self.band_power: BandPower | None = None
+        self.power_norm: nn.LayerNorm | None = None
         if kind == "power":
-            band_power = BandPower(target_positions, sfreq)
-            n_powers = band_power.n_features
-            self.power = nn.Sequential(band_power, nn.LayerNorm(n_powers))
-            self.n_features += n_powers
+            self.band_power = BandPower(target_positions, sfreq)
+            self.power_norm = nn.LayerNorm(self.band_power.n_features)
+            self.n_features += self.band_power.n_features
         self.dropout = nn.Dropout(drop_prob)
 
     def forward(
@@ -122,9 +139,16 @@ class WindowFeatures(nn.Module):
             log_variance(x3),
             log_variance(mediated),
         ]
-        features = self.deep(torch.cat(variances, dim=1))
-        if self.power is not None:
-            features = torch.cat([self.power(spatial), features], dim=1)
+        power: Tensor | None = None
+        if self.band_power is not None:
+            power = self.band_power(spatial)
+        return self.combine(power, torch.cat(variances, dim=1))
+
+    def combine(self, power: Tensor | None, variances: Tensor) -> Tensor:
+        """Features of a window from its log band powers and log variances."""
+        features = self.deep(variances)
+        if self.power_norm is not None and power is not None:
+            features = torch.cat([self.power_norm(power), features], dim=1)
         return self.dropout(features)
 
 

@@ -1,127 +1,16 @@
 """Mamba-2 layers: the single one and the multi-head differential one.
 
-Both are the same computation on a leading axis of independent layers, `mamba2_step`,
-which reads like the equations; `tiles` runs it over long inputs and `scan` solves its
-recurrence.  What surrounds the layers in the network lives in `unet`.
+Both run the same computation (`stack`), the second on all its small layers at once.
+What surrounds the layers in the network lives in `unet`.
 """
 
-import functools
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from braindecode_samba.nn.chunks import by_hand
-from braindecode_samba.nn.gates import (
-    ConvSiluByHand,
-    GatedProjectionByHand,
-    conv_silu,
-    gated_projection,
-)
-from braindecode_samba.nn.scan import grouped_scan
-from braindecode_samba.nn.tiles import over_tiles
-
-
-class LayerStack(NamedTuple):
-    """Parameters of ``layers`` independent Mamba-2 layers of one size.
-
-    The first axis of every tensor counts the layers; names and other axes are
-    mamba-ssm's.
-    """
-
-    in_proj: Tensor  # (layers, z | x | B | C | dt, d_model)
-    conv_weight: Tensor  # (layers, channels, d_conv)
-    conv_bias: Tensor  # (layers, channels)
-    dt_bias: Tensor  # (layers, heads)
-    A_log: Tensor  # (layers, heads)
-    D: Tensor  # (layers, heads)
-    norm: Tensor  # (layers, d_inner)
-    out_proj: Tensor  # (layers, d_model, d_inner)
-
-
-def mamba2_step(
-    p: LayerStack,
-    d_state: int,
-    ngroups: int,
-    chunk_size: int,
-    u: Tensor,
-    conv_state: Tensor,
-    scan_state: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a stack of Mamba-2 layers over some steps, from a state to a state.
-
-    Parameters
-    ----------
-    p : LayerStack
-        Parameters.
-    d_state, ngroups, chunk_size : int
-        As in `Mamba2`; ``chunk_size`` 0 takes the scan's default.
-    u : Tensor, shape (layers, batch, time, d_model)
-        Inputs.
-    conv_state : Tensor, shape (layers, batch, d_conv - 1, channels)
-        Inputs of the convolution before the first step.
-    scan_state : Tensor, shape (layers, batch, heads, head_dim, d_state)
-        State of the recurrence before the first step.
-
-    Returns
-    -------
-    y : Tensor, shape (layers, batch, time, d_model)
-        Outputs.
-    conv_state, scan_state : Tensor
-        States after the last step.
-
-    References
-    ----------
-    Dao and Gu (2024), arXiv 2405.21060, section 7.
-    """
-    n_layers, batch, n_times, _ = u.shape
-    heads = p.dt_bias.shape[1]
-    d_inner = p.out_proj.shape[2]
-    n_bc = ngroups * d_state
-
-    # [z, x, B, C, dt] = W_in u
-    zxbcdt = torch.bmm(u.reshape(n_layers, -1, u.shape[3]), p.in_proj.transpose(1, 2))
-    zxbcdt = zxbcdt.view(n_layers, batch, n_times, -1)
-    z, xbc, dt = zxbcdt.split([d_inner, d_inner + 2 * n_bc, heads], dim=3)
-
-    # causal depthwise convolution with SiLU on x, B and C together
-    past = torch.cat([conv_state.to(xbc.dtype), xbc], dim=2)
-    conv_weight, conv_bias = p.conv_weight.to(xbc.dtype), p.conv_bias.to(xbc.dtype)
-    if not torch.jit.is_scripting() and by_hand():
-        v = ConvSiluByHand.apply(past, conv_weight, conv_bias)
-    else:
-        v = conv_silu(past, conv_weight, conv_bias)
-    new_conv_state = past[:, :, n_times:]
-
-    # S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t and y_t = S_t C_t + D x_t; heads are
-    # ordered by layer, then by group: (batch, time, layers * ngroups, heads, ...)
-    shape = [ngroups, heads // ngroups]
-    dt = F.softplus(dt.to(p.dt_bias.dtype) + p.dt_bias.unsqueeze(1).unsqueeze(1))
-    x, B, C = v.permute(1, 2, 0, 3).split([d_inner, n_bc, n_bc], dim=3)
-    y, new_scan_state = grouped_scan(
-        x.unflatten(3, [ngroups, heads // ngroups, -1]).flatten(2, 3),
-        dt.permute(1, 2, 0, 3).unflatten(3, shape).flatten(2, 3),
-        -p.A_log.exp().unflatten(1, shape).flatten(0, 1),
-        B.unflatten(3, [ngroups, -1]).flatten(2, 3),
-        C.unflatten(3, [ngroups, -1]).flatten(2, 3),
-        p.D.unflatten(1, shape).flatten(0, 1),
-        scan_state.transpose(0, 1).unflatten(2, shape).flatten(1, 2),
-        chunk_size,
-    )
-    y = y.unflatten(2, [n_layers, ngroups]).permute(2, 0, 1, 3, 4, 5).flatten(3, 5)
-    new_scan_state = (
-        new_scan_state.unflatten(1, [n_layers, ngroups]).flatten(2, 3).transpose(0, 1)
-    )
-
-    # gated norm and projection: W_out (w g / rms(g)) with g = y silu(z)
-    weight = (p.out_proj * p.norm.unsqueeze(1)).to(y.dtype)
-    if not torch.jit.is_scripting() and ngroups == 1 and by_hand():
-        out = GatedProjectionByHand.apply(y, z, weight)
-    else:
-        out = gated_projection(y, z, weight, ngroups)
-    return out, new_conv_state, new_scan_state
+from braindecode_samba.nn.stack import LayerStack, run_stack, stack_layers
+from braindecode_samba.nn.tiles import State
 
 
 class Mamba2(nn.Module):
@@ -221,11 +110,34 @@ class Mamba2(nn.Module):
         Tensor, shape (batch, time, d_model)
             Output.
         """
-        stack = stack_layers([self.layer_parameters()])
-        y = run_stack(
-            stack, u.unsqueeze(0), self.d_state, self.ngroups, self.chunk_size
+        return self.advance(u, None)[0]
+
+    def advance(self, u: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Run the layer over the next steps of a sequence.
+
+        Parameters
+        ----------
+        u : Tensor, shape (batch, time, d_model)
+            Input.
+        state : tuple of Tensor, or None
+            What the steps before left behind; None at the start.
+
+        Returns
+        -------
+        y : Tensor, shape (batch, time, d_model)
+            Output: sequences may be cut anywhere.
+        state : tuple of Tensor
+            For the steps that follow.
+        """
+        y, state = run_stack(
+            stack_layers([self.layer_parameters()]),
+            u.unsqueeze(0),
+            self.d_state,
+            self.ngroups,
+            self.chunk_size,
+            state,
         )
-        return y.squeeze(0)
+        return y.squeeze(0), state
 
     def layer_parameters(self) -> LayerStack:
         """Parameters of this layer, without the axis that counts layers."""
@@ -247,53 +159,6 @@ def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name}={size} is empty; pass 1 or more")
-
-
-def stack_layers(layers: list[LayerStack]) -> LayerStack:
-    """Stack the parameters of independent layers of one size."""
-    return LayerStack(
-        torch.stack([p.in_proj for p in layers]),
-        torch.stack([p.conv_weight for p in layers]),
-        torch.stack([p.conv_bias for p in layers]),
-        torch.stack([p.dt_bias for p in layers]),
-        torch.stack([p.A_log for p in layers]),
-        torch.stack([p.D for p in layers]),
-        torch.stack([p.norm for p in layers]),
-        torch.stack([p.out_proj for p in layers]),
-    )
-
-
-def run_stack(
-    p: LayerStack, u: Tensor, d_state: int, ngroups: int, chunk_size: int
-) -> Tensor:
-    """Run stacked layers over whole sequences, from a state of zero.
-
-    Parameters
-    ----------
-    p : LayerStack
-        Parameters.
-    u : Tensor, shape (layers, batch, time, d_model)
-        Inputs.
-    d_state, ngroups, chunk_size : int
-        As for `mamba2_step`.
-
-    Returns
-    -------
-    Tensor, shape (layers, batch, time, d_model)
-        Outputs.
-    """
-    n_layers, batch = u.shape[:2]
-    channels, d_conv = p.conv_weight.shape[1:]
-    heads = p.dt_bias.shape[1]
-    head_dim = p.out_proj.shape[2] // heads
-    conv_state = u.new_zeros([n_layers, batch, d_conv - 1, channels])
-    scan_state = u.new_zeros([n_layers, batch, heads, head_dim, d_state])
-    if not torch.jit.is_scripting():
-        if not torch.compiler.is_compiling():
-            step = functools.partial(mamba2_step, p, d_state, ngroups, chunk_size)
-            state = (conv_state, scan_state)
-            return over_tiles(step, u, state, n_layers * channels)[0]
-    return mamba2_step(p, d_state, ngroups, chunk_size, u, conv_state, scan_state)[0]
 
 
 class MultiHeadDifferentialMamba(nn.Module):
@@ -370,26 +235,68 @@ class MultiHeadDifferentialMamba(nn.Module):
         Tensor, shape (batch, time, d_model)
             Output.
         """
+        d, _ = self.differences(u, None)
+        wide = d if d.dtype == torch.float64 else d.float()
+        var, mean = torch.var_mean(wide, dim=[2, 3], correction=0, keepdim=True)
+        return self.join(u, d, mean, var)
+
+    def differences(self, u: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Differences of the two teams over the next steps of a sequence.
+
+        Parameters
+        ----------
+        u : Tensor, shape (batch, time, d_model)
+            Input.
+        state : tuple of Tensor, or None
+            What the steps before left behind; None at the start.
+
+        Returns
+        -------
+        d : Tensor, shape (n_heads, batch, time, d_model // n_heads)
+            ``y1 - lam * y2`` of every head.
+        state : tuple of Tensor
+            For the steps that follow.
+        """
         layers: list[LayerStack] = []
         for layer in self.team1:
             layers.append(layer.layer_parameters())  # type: ignore[operator]
         for layer in self.team2:
             layers.append(layer.layer_parameters())  # type: ignore[operator]
+        heads = u.unflatten(2, [self.n_heads, -1]).permute(2, 0, 1, 3)
+        y, state = run_stack(
+            stack_layers(layers),
+            torch.cat([heads, heads]),
+            self.d_state,
+            1,
+            0,
+            state,
+        )
+        lam = self.lam.view(self.n_heads, 1, 1, -1)
+        return y[: self.n_heads] - lam * y[self.n_heads :], state
+
+    def join(self, u: Tensor, d: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        """Normalise the differences, project them together and add the input.
+
+        Parameters
+        ----------
+        u : Tensor, shape (batch, time, d_model)
+            Input.
+        d : Tensor, shape (n_heads, batch, time, d_model // n_heads)
+            Differences.
+        mean, var : Tensor, shape (n_heads, batch, 1, 1)
+            Mean and variance of the differences over all time and width.
+
+        Returns
+        -------
+        Tensor, shape (batch, time, d_model)
+            Output.
+        """
         weights: list[Tensor] = []
         biases: list[Tensor] = []
         for norm in self.head_norms:
             weights.append(norm.weight)  # type: ignore[arg-type]
             biases.append(norm.bias)  # type: ignore[arg-type]
-
-        n_heads = self.n_heads
-        heads = u.unflatten(2, [n_heads, -1]).permute(2, 0, 1, 3)
-        y = run_stack(
-            stack_layers(layers), torch.cat([heads, heads]), self.d_state, 1, 0
-        )
-        # d (heads, batch, time, width), normalised over time and width together
-        d = y[:n_heads] - self.lam.view(n_heads, 1, 1, -1) * y[n_heads:]
-        wide = d if d.dtype == torch.float64 else d.float()
-        var, mean = torch.var_mean(wide, dim=[2, 3], correction=0, keepdim=True)
-        d = ((wide - mean) * torch.rsqrt(var + 1e-5)).to(d.dtype)
-        d = d * torch.stack(weights)[:, None, None] + torch.stack(biases)[:, None, None]
-        return u + self.out_proj(d.permute(1, 2, 0, 3).flatten(2, 3))
+        normal = ((d - mean) * torch.rsqrt(var + 1e-5)).to(d.dtype)
+        normal = normal * torch.stack(weights)[:, None, None]
+        normal = normal + torch.stack(biases)[:, None, None]
+        return u + self.out_proj(normal.permute(1, 2, 0, 3).flatten(2, 3))

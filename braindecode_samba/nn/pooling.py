@@ -6,6 +6,7 @@ What classifies these numbers lives in `braindecode_samba.models`.
 import torch
 from torch import Tensor
 
+_SORTED_AT_ONCE = 2**22
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -38,7 +39,11 @@ def nine_statistics(z: Tensor) -> Tensor:
             "a window of 16 samples at the model's rate"
         )
     q = torch.tensor(_QUANTILES, dtype=z.dtype, device=z.device)
-    quantiles = torch.quantile(z, q, dim=-1)  # (5, batch, features)
+    # torch.quantile sorts a copy, and refuses more than 16 million values at once
+    some = max(1, _SORTED_AT_ONCE // max(1, z.shape[0] * z.shape[-1]))
+    quantiles = torch.cat(
+        [torch.quantile(part, q, dim=-1) for part in z.split(some, 1)], dim=2
+    )  # (5, batch, features)
     return torch.cat(
         [
             z.amin(-1),

@@ -125,10 +125,15 @@ class CoordinateEmbedding(nn.Module):
         """
         if ch_mask is not None:
             x = x.masked_fill(~ch_mask.unsqueeze(-1), 0.0)
+        weights = self.mixing(pos, ch_mask)
+        return torch.matmul(weights.to(x.dtype), x), weights
+
+    def mixing(self, pos: Tensor, ch_mask: Tensor | None = None) -> Tensor:
+        """Weights (n_targets, channels) of electrodes, with a batch axis if needed."""
+        if ch_mask is not None:
             if ch_mask.dim() == 2 and pos.dim() == 2:
                 pos = pos.expand(ch_mask.shape[0], -1, -1)
-        weights = self.weights(self.target_positions, pos, ch_mask)
-        return torch.matmul(weights.to(x.dtype), x), weights
+        return self.weights(self.target_positions, pos, ch_mask)
 
 
 class CoordinateReadout(nn.Module):

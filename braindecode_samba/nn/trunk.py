@@ -226,22 +226,37 @@ class Trunk(nn.Module):
         Stages
             All stages.
         """
-        pos, spatial, weights = self._to_targets(x, pos, ch_mask)
+        pos, signals, weights = self.begin(x, pos, ch_mask)
+        spatial = torch.matmul(weights.to(signals.dtype), signals)
         embedded, x1, x2, x3, pool3 = self.encoder(spatial)
         mediated = self.mediator(pool3)
         return Stages(pos, weights, spatial, embedded, x1, x2, x3, pool3, mediated)
 
-    def _to_targets(
+    def begin(
         self, x: Tensor, pos: Tensor | None, ch_mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Check a batch, find its positions, scale its signals and mix them."""
+        """Check a batch, find its positions, scale its signals and weigh its channels.
+
+        Parameters
+        ----------
+        x, pos, ch_mask
+            As for `forward`.
+
+        Returns
+        -------
+        pos : Tensor, shape (channels, 3) or (batch, channels, 3)
+            Positions in the frame of the targets.
+        signals : Tensor, shape (batch, channels, times at the model's rate)
+            Scaled signals; absent channels are zero.
+        weights : Tensor, shape (n_targets, channels) or (batch, n_targets, channels)
+            What each electrode contributes to each target.
+        """
         if not torch.jit.is_scripting():
             if not torch.compiler.is_compiling():
                 _check_windows(x, ch_mask)
         x = x.to(self.spatial.target_positions.dtype)
         pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)
-        spatial, weights = self.spatial(self.signal(x, ch_mask), pos, ch_mask)
-        return pos, spatial, weights
+        return pos, self.signal(x, ch_mask), self.spatial.mixing(pos, ch_mask)
 
     def encode(
         self,
@@ -275,7 +290,8 @@ class Trunk(nn.Module):
         """
         if layer not in LAYERS:
             raise ValueError(f"layer={layer!r} is unknown; pass one of {LAYERS}")
-        h = self._to_targets(x, pos, ch_mask)[1]
+        _, signals, weights = self.begin(x, pos, ch_mask)
+        h = torch.matmul(weights.to(signals.dtype), signals)
         encoder = self.encoder
         steps = (
             encoder.input_embedding,
@@ -295,9 +311,8 @@ class Trunk(nn.Module):
         self, pos: Tensor | None = None, ch_mask: Tensor | None = None
     ) -> Tensor:
         """Weights (n_targets, channels) of electrodes at the targets."""
-        targets = self.spatial.target_positions
-        pos = self.positions(None, _like(targets, pos), ch_mask)
-        return self.spatial.weights(targets, pos, ch_mask)
+        like = _like(self.spatial.target_positions, pos)
+        return self.spatial.mixing(self.positions(None, like, ch_mask), ch_mask)
 
 
 def _like(example: Tensor, pos: Tensor | None) -> Tensor | None:
