@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from braindecode_samba.nn.chunks import by_hand
+from braindecode_samba.nn.fused import has_numba, run_fused
 from braindecode_samba.nn.gates import (
     ConvSiluByHand,
     GatedProjectionByHand,
@@ -176,9 +177,24 @@ def run_stack(
         )
     if not torch.jit.is_scripting():
         if not torch.compiler.is_compiling():
+            if _can_be_fused(p, u, ngroups):
+                return run_fused(p, u, d_state, state)
             step = functools.partial(mamba2_step, p, d_state, ngroups, chunk_size)
             return over_tiles(step, u, state, n_layers * channels)
     y, conv_state, scan_state = mamba2_step(
         p, d_state, ngroups, chunk_size, u, state[0], state[1]
     )
     return y, (conv_state, scan_state)
+
+
+def _can_be_fused(p: LayerStack, u: Tensor, ngroups: int) -> bool:
+    float32 = torch.float32
+    return (
+        has_numba()
+        and ngroups == 1
+        and u.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and all(t.dtype == float32 for t in (u, *p))
+        and u.shape[1] > 0
+        and u.shape[2] > 0
+    )

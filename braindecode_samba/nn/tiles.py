@@ -20,6 +20,27 @@ Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 _TILE_VALUES = 2**19
 
 
+def tile_sizes(batch: int, n_times: int, values_per_step: int) -> tuple[int, int]:
+    """Windows and time steps of a tile.
+
+    Parameters
+    ----------
+    batch, n_times : int
+        Windows and time steps there are.
+    values_per_step : int
+        Width of the widest activation, over all groups.
+
+    Returns
+    -------
+    windows, steps : int
+        Whole windows where several fit into a tile, else steps of a single one.
+    """
+    rows = max(1, _TILE_VALUES // values_per_step)
+    if n_times >= rows:
+        return 1, rows
+    return min(batch, rows // n_times), n_times
+
+
 def over_tiles(
     step: Step, x: Tensor, state: State, values_per_step: int
 ) -> tuple[Tensor, State]:
@@ -43,12 +64,8 @@ def over_tiles(
     state : tuple of Tensor
         State after the last step.
     """
-    rows = max(1, _TILE_VALUES // values_per_step)
     batch, n_times = x.shape[1:3]
-    if n_times >= rows:
-        windows, steps = 1, rows
-    else:
-        windows, steps = rows // n_times, n_times
+    windows, steps = tile_sizes(batch, n_times, values_per_step)
     if x.is_cuda or (batch <= windows and n_times <= steps):
         y, conv, scan = step(x, *state)
         return y, (conv, scan)

@@ -1,0 +1,485 @@
+"""A stack of Mamba-2 layers on a CPU, with everything between its projections compiled.
+
+The same results as `stack.mamba2_step` and its derivatives, tile by tile (`tiles`), with
+the loops of `kernels`.  Layers, windows and heads do not meet before the output, so each
+thread takes a share of them through all of time.  Where numba is not installed, and for
+anything but float32 on a CPU, `stack` goes its own way.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from braindecode_samba.nn.threads import run_in_threads
+from braindecode_samba.nn.tiles import State, tile_sizes
+
+if TYPE_CHECKING:
+    from braindecode_samba.nn.stack import LayerStack
+
+# Features of a unit of the loops: the states of a block fit the second cache.
+_UNIT = 256
+
+
+@functools.cache
+def has_numba() -> bool:
+    """Whether the compiled loops can be had."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def run_fused(
+    p: "LayerStack", u: Tensor, d_state: int, state: State
+) -> tuple[Tensor, State]:
+    """Run stacked layers over the next steps of a sequence.
+
+    Parameters
+    ----------
+    p : LayerStack
+        Parameters, of layers with one group.
+    u : Tensor of float32, shape (layers, batch, time, d_model)
+        Inputs, on the CPU.
+    d_state : int
+        Size of the state of a feature.
+    state : tuple of Tensor
+        States of convolution and scan before the first step.
+
+    Returns
+    -------
+    y : Tensor, shape (layers, batch, time, d_model)
+        Outputs.
+    state : tuple of Tensor
+        States after the last step.
+    """
+    heads = p.dt_bias.shape[1]
+    # (layers, batch, heads, head_dim, state) has the state first in the loops
+    y, conv_state, scan_state = _FusedStack.apply(
+        u,
+        p.in_proj,
+        p.conv_weight.transpose(1, 2),
+        p.conv_bias,
+        p.dt_bias,
+        -p.A_log.exp(),
+        p.D,
+        p.out_proj * p.norm.unsqueeze(1),
+        state[0],
+        state[1].flatten(2, 3).transpose(2, 3),
+    )
+    scan_state = scan_state.transpose(2, 3).unflatten(2, [heads, -1])
+    return y, (conv_state, scan_state)
+
+
+class _Parameters(NamedTuple):
+    """Parameters of a stack as the loops take them."""
+
+    in_proj: Tensor  # (layers, z | x | B | C | dt, d_model)
+    weight: Tensor  # (layers, taps, x | B | C)
+    bias: Tensor  # (layers, x | B | C)
+    dt_bias: Tensor  # (layers, heads)
+    A: Tensor  # (layers, heads)
+    D: Tensor  # (layers, heads)
+    out_proj: Tensor  # (layers, d_model, features)
+
+    @property
+    def d_inner(self) -> int:
+        return self.out_proj.shape[2]
+
+
+class _Share(NamedTuple):
+    """What one thread does: some layers, windows and heads."""
+
+    layers: slice
+    windows: slice
+    heads: slice
+
+    def of_parameters(self, p: _Parameters) -> _Parameters:
+        """Parameters of this share alone."""
+        p = _Parameters(*(t[self.layers] for t in p))
+        n_heads = p.A.shape[1]
+        if self.heads == slice(0, n_heads):
+            return _Parameters(*(t.contiguous() for t in p))
+        features, d = self.features(p), p.d_inner
+        x = slice(d + features.start, d + features.stop)
+        dt = p.in_proj[:, p.in_proj.shape[1] - n_heads :][:, self.heads]
+        bc = p.in_proj[:, 2 * d : p.in_proj.shape[1] - n_heads]
+        return _Parameters(
+            torch.cat([p.in_proj[:, features], p.in_proj[:, x], bc, dt], 1),
+            torch.cat([p.weight[:, :, features], p.weight[:, :, d:]], 2),
+            torch.cat([p.bias[:, features], p.bias[:, d:]], 1),
+            p.dt_bias[:, self.heads].contiguous(),
+            p.A[:, self.heads].contiguous(),
+            p.D[:, self.heads].contiguous(),
+            p.out_proj[:, :, features].contiguous(),
+        )
+
+    def add_to(self, total: _Parameters, part: _Parameters) -> None:
+        """Add this share's derivatives of parameters to those of all."""
+        total = _Parameters(*(t[self.layers] for t in total))
+        n_heads, d = total.A.shape[1], total.d_inner
+        features, n = self.features(total), part.d_inner
+        x = slice(d + features.start, d + features.stop)
+        first_dt = total.in_proj.shape[1] - n_heads
+        dt = slice(first_dt + self.heads.start, first_dt + self.heads.stop)
+        last = 2 * n + first_dt - 2 * d
+        total.in_proj[:, features] += part.in_proj[:, :n]
+        total.in_proj[:, x] += part.in_proj[:, n : 2 * n]
+        total.in_proj[:, 2 * d : first_dt] += part.in_proj[:, 2 * n : last]
+        total.in_proj[:, dt] += part.in_proj[:, last:]
+        total.weight[:, :, features] += part.weight[:, :, :n]
+        total.weight[:, :, d:] += part.weight[:, :, n:]
+        total.bias[:, features] += part.bias[:, :n]
+        total.bias[:, d:] += part.bias[:, n:]
+        for whole, own in zip(total[3:6], part[3:6], strict=True):
+            whole[:, self.heads] += own
+        total.out_proj[:, :, features] += part.out_proj
+
+    def features(self, p: _Parameters) -> slice:
+        """Features of the heads."""
+        head_dim = p.d_inner // p.A.shape[1]
+        return slice(self.heads.start * head_dim, self.heads.stop * head_dim)
+
+    def channels(self, p: _Parameters, x: Tensor) -> Tensor:
+        """Channels x, B and C of this share, of (layers, windows, taps, channels)."""
+        x = x[self.layers, self.windows]
+        features = self.features(p)
+        return torch.cat([x[..., features], x[..., p.d_inner :]], -1)
+
+
+class _FusedStack(torch.autograd.Function):
+    """The stack over a sequence; not twice differentiable.
+
+    Inputs, outputs, parameters, the norm's factors and the states at the starts of tiles
+    are kept for the way back; all else is computed again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, *arguments: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute outputs and states after the last step."""
+        p = _Parameters(*arguments[:7])
+        conv_state, scan_state = arguments[7:]
+        shares = _divide(u, p)
+        keep = any(ctx.needs_input_grad)
+        scan_after = torch.empty_like(scan_state, memory_format=torch.contiguous_format)
+        parts = run_in_threads(
+            [
+                functools.partial(
+                    _forth, share, p, u, conv_state, scan_state, scan_after, keep
+                )
+                for share in shares
+            ]
+        )
+        y = u.new_zeros(*u.shape[:3], p.out_proj.shape[1])
+        squares = u.new_zeros(*u.shape[:3], 1)
+        for share, (own_y, own_squares, _) in zip(shares, parts, strict=True):
+            y[share.layers, share.windows] += own_y
+            squares[share.layers, share.windows] += own_squares
+        # 1 / rms: the factor of a step commutes with the projection
+        r = torch.rsqrt(squares / p.d_inner + 1e-5)
+        y *= r
+        if keep:
+            ctx.save_for_backward(u, y, r, *p)
+            ctx.tiles = [tiles for _, _, tiles in parts]
+        return y, _conv_after(u, p, conv_state), scan_after
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, dy: Tensor, dconv_after: Tensor, dscan_after: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """Give the derivatives of all inputs."""
+        u, y, r, *parameters = ctx.saved_tensors
+        p = _Parameters(*parameters)
+        # through the norm: g pulls on itself by -r^2 <g, dg> / n, and <g, dg> = <y, dy>
+        pull = r.square() * (y * dy).sum(-1, keepdim=True) / -p.d_inner
+        shares = _divide(u, p)
+        dscan = torch.empty_like(dscan_after, memory_format=torch.contiguous_format)
+        parts = run_in_threads(
+            [
+                functools.partial(
+                    _back,
+                    share,
+                    p,
+                    u,
+                    tiles,
+                    dy * r,
+                    pull,
+                    dconv_after,
+                    dscan_after,
+                    dscan,
+                )
+                for share, tiles in zip(shares, ctx.tiles, strict=True)
+            ]
+        )
+        du, dconv = torch.zeros_like(u), torch.zeros_like(dconv_after)
+        sums = _Parameters(*(torch.zeros_like(t) for t in p))
+        for share, (own_du, own_dconv, own) in zip(shares, parts, strict=True):
+            du[share.layers, share.windows] += own_du
+            share.add_to(sums, own)
+            rows = dconv[share.layers, share.windows]
+            features, n = share.features(p), own.d_inner
+            rows[..., features] += own_dconv[..., :n]
+            rows[..., p.d_inner :] += own_dconv[..., n:]
+        return du, *sums, dconv, dscan
+
+
+def _divide(u: Tensor, p: _Parameters) -> list[_Share]:
+    """Divide the work among threads: by layers, else by windows, else by heads."""
+    layers, batch = u.shape[:2]
+    heads = p.A.shape[1]
+    threads = torch.get_num_threads()
+    whole = slice(0, layers), slice(0, batch), slice(0, heads)
+    if layers >= threads:
+        return [_Share(part, *whole[1:]) for part in _parts(layers, threads)]
+    if batch >= threads:
+        return [_Share(whole[0], part, whole[2]) for part in _parts(batch, threads)]
+    return [_Share(*whole[:2], part) for part in _parts(heads, threads)]
+
+
+def _parts(n: int, threads: int) -> list[slice]:
+    threads = min(n, threads)
+    edges = [i * n // threads for i in range(threads + 1)]
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _conv_after(u: Tensor, p: _Parameters, before: Tensor) -> Tensor:
+    """Last inputs of the convolution: the state that the next steps need."""
+    taps, channels = before.shape[2:]
+    rows = p.in_proj[:, p.d_inner : p.d_inner + channels].transpose(1, 2).unsqueeze(1)
+    last = torch.matmul(u[:, :, max(0, u.shape[2] - taps) :], rows)
+    past = torch.cat([before, last], 2) if taps else before
+    return past[:, :, past.shape[2] - taps :].contiguous()
+
+
+def _grid(u: Tensor, p: _Parameters) -> list[tuple[slice, slice]]:
+    """Windows and times of all tiles of (layers, windows, time, d_model), in order."""
+    layers, batch, n_times, _ = u.shape
+    windows, steps = tile_sizes(batch, n_times, layers * p.in_proj.shape[1] // 2)
+    return [
+        (slice(b, min(b + windows, batch)), slice(t, min(t + steps, n_times)))
+        for b in range(0, batch, windows)
+        for t in range(0, n_times, steps)
+    ]
+
+
+def _forth(
+    share: _Share,
+    whole: _Parameters,
+    u: Tensor,
+    conv_state: Tensor,
+    scan_state: Tensor,
+    scan_after: Tensor,
+    keep: bool,
+) -> tuple[Tensor, Tensor, list[State]]:
+    """Take a share through time: outputs without the norm's factor, sums of squares.
+
+    With ``keep`` also the state at the start of every tile.
+    """
+    p = share.of_parameters(whole)
+    features = share.features(whole)
+    u = u[share.layers, share.windows]
+    conv_state = share.channels(whole, conv_state)
+    scan_state = scan_state[share.layers, share.windows, :, features]
+    scan_after = scan_after[share.layers, share.windows, :, features]
+    y = u.new_empty(*u.shape[:3], p.out_proj.shape[1])
+    squares = u.new_empty(*u.shape[:3], 1)
+    kept: list[State] = []
+    state = conv_state, scan_state
+    for windows, times in _grid(u, p):
+        if times.start == 0:
+            state = conv_state[:, windows], _copy(scan_state[:, windows])
+        if keep:
+            kept.append((state[0], state[1].clone()))
+        tile = _Tile(u[:, windows, times], p, state, keep_starts=False)
+        y[:, windows, times] = tile.project()
+        squares[:, windows, times] = tile.squares
+        state = tile.state_after()
+        if times.stop == u.shape[2]:
+            scan_after[:, windows] = state[1]
+    return y, squares, kept
+
+
+def _back(
+    share: _Share,
+    whole: _Parameters,
+    u: Tensor,
+    kept: list[State],
+    dy: Tensor,
+    pull: Tensor,
+    dconv_after: Tensor,
+    dscan_after: Tensor,
+    dscan: Tensor,
+) -> tuple[Tensor, Tensor, _Parameters]:
+    """Take a share back through time: derivatives of inputs and parameters.
+
+    ``dy`` has the norm's factor in it.
+    """
+    p = share.of_parameters(whole)
+    features = share.features(whole)
+    u, dy, pull = (t[share.layers, share.windows] for t in (u, dy, pull))
+    dconv_after = share.channels(whole, dconv_after)
+    if share.heads.start:
+        # B and C are everybody's: the first heads go back through them at the end
+        dconv_after[..., p.d_inner :] = 0
+    dscan_after = dscan_after[share.layers, share.windows, :, features]
+    dscan = dscan[share.layers, share.windows, :, features]
+    du, dconv = torch.empty_like(u), torch.empty_like(dconv_after)
+    sums = _Parameters(*(torch.zeros_like(t) for t in p))
+    dstate = dconv_after, dscan_after
+    for (windows, times), state in zip(
+        reversed(_grid(u, p)), reversed(kept), strict=True
+    ):
+        if times.stop == u.shape[2]:
+            dstate = dconv_after[:, windows], _copy(dscan_after[:, windows])
+        tile = _Tile(
+            u[:, windows, times], p, (state[0], state[1].clone()), keep_starts=True
+        )
+        du[:, windows, times], dstate, parts = tile.backward(
+            dy[:, windows, times], pull[:, windows, times], dstate
+        )
+        for total, part in zip(sums, parts, strict=True):
+            total += part
+        if times.start == 0:
+            dconv[:, windows], dscan[:, windows] = dstate
+    return du, dconv, sums
+
+
+class _Tile:
+    """One tile on its way forth, with what its way back needs.
+
+    Parameters
+    ----------
+    u : Tensor, shape (layers, batch, time, d_model)
+        Inputs.
+    p : _Parameters
+        Parameters.
+    state : tuple of Tensor
+        State before the tile; that of the scan is overwritten by that after it.
+    keep_starts : bool
+        Whether the way back will be gone.
+    """
+
+    def __init__(
+        self, u: Tensor, p: _Parameters, state: State, keep_starts: bool
+    ) -> None:
+        # compiled at the first use, and not where there is no numba
+        from braindecode_samba.nn.kernels import BLOCK, forward
+
+        layers, batch, n_times, _ = u.shape
+        self.shape = layers, batch, n_times
+        self.p = p
+        self.u = u.reshape(layers, batch * n_times, -1)
+        self.conv_state, self.scan_state = state
+        self.zx = torch.bmm(self.u, p.in_proj.transpose(1, 2))
+        n, heads = layers * batch, p.A.shape[1]
+        wanted = max(p.d_inner // _UNIT, 1)
+        self.n_ranges = max(
+            k for k in range(1, heads + 1) if heads % k == 0 and k <= wanted
+        )
+        n_blocks = -(-n_times // BLOCK) if keep_starts else 0
+        self.starts = u.new_empty(n, n_blocks, *self.scan_state.shape[2:])
+        self.g = u.new_empty(layers, batch * n_times, p.d_inner)
+        squares = u.new_empty(self.n_ranges, n, n_times)
+        _call(
+            forward,
+            n * self.n_ranges,
+            *self._inputs(),
+            self.scan_state.flatten(0, 1),
+            self.starts,
+            self._by_sequence(self.g),
+            squares,
+        )
+        self.squares = squares.sum(0).view(*self.shape, 1)
+
+    def project(self) -> Tensor:
+        """Outputs (layers, batch, time, d_model) without the norm's factor."""
+        return torch.bmm(self.g, self.p.out_proj.transpose(1, 2)).view(*self.shape, -1)
+
+    def state_after(self) -> State:
+        """State after the tile."""
+        taps, channels = self.conv_state.shape[2:]
+        d = self.p.d_inner
+        zx = self.zx.view(*self.shape, -1)[:, :, :, d : d + channels]
+        past = torch.cat([self.conv_state, zx[:, :, max(0, zx.shape[2] - taps) :]], 2)
+        return past[:, :, past.shape[2] - taps :], self.scan_state
+
+    def backward(
+        self, dy: Tensor, pull: Tensor, dstate: State
+    ) -> tuple[Tensor, State, list[Tensor]]:
+        """Derivatives of inputs, of the state before, and of all parameters."""
+        from braindecode_samba.nn.kernels import backward, backward_convolution
+
+        layers, batch, n_times = self.shape
+        n = layers * batch
+        p = self.p
+        dconv_after, dscan = dstate
+        dy = dy.reshape(layers, batch * n_times, -1)
+        dout_proj = torch.bmm(dy.transpose(1, 2), self.g)
+        dg = torch.bmm(dy, p.out_proj)
+        dzx = torch.empty_like(self.zx)
+        dbc = dy.new_empty(self.n_ranges, n, n_times, 2 * dscan.shape[2])
+        dheads = [dy.new_zeros(n, p.A.shape[1]) for _ in range(3)]
+        _call(
+            backward,
+            n * self.n_ranges,
+            *self._inputs(),
+            self.starts,
+            self._by_sequence(dg),
+            pull.reshape(n, n_times),
+            dscan.flatten(0, 1),
+            self._by_sequence(dzx),
+            dbc,
+            *dheads,
+        )
+        dpast = torch.empty_like(self.conv_state)
+        dweight = dy.new_zeros(n, *p.weight.shape[1:])
+        dbias = dy.new_zeros(n, *p.bias.shape[1:])
+        _call(
+            backward_convolution,
+            n,
+            *self._inputs()[:4],
+            dbc,
+            self._by_sequence(dzx),
+            dpast.flatten(0, 1),
+            dweight,
+            dbias,
+        )
+        self._add_to_last_inputs(dzx, dpast, dconv_after)
+        per_layer = [
+            part.view(layers, batch, *part.shape[1:]).sum(1)
+            for part in (dweight, dbias, *dheads)
+        ]
+        du = torch.bmm(dzx, p.in_proj).view(*self.shape, -1)
+        din_proj = torch.bmm(dzx.transpose(1, 2), self.u)
+        return du, (dpast, dscan), [din_proj, *per_layer, dout_proj]
+
+    def _add_to_last_inputs(self, dzx: Tensor, dpast: Tensor, dafter: Tensor) -> None:
+        """Add derivatives of the convolution's state after the tile."""
+        taps, channels = dafter.shape[2:]
+        n_times, d = self.shape[2], self.p.d_inner
+        inside = min(taps, n_times)
+        last = dzx.view(*self.shape, -1)[:, :, n_times - inside :, d : d + channels]
+        last += dafter[:, :, taps - inside :]
+        if taps > inside:
+            dpast[:, :, inside - taps :] += dafter[:, :, : taps - inside]
+
+    def _inputs(self) -> tuple[Tensor, ...]:
+        past = self.conv_state.contiguous().flatten(0, 1)
+        return (self._by_sequence(self.zx), past, *self.p[1:6])
+
+    def _by_sequence(self, x: Tensor) -> Tensor:
+        """View with one axis for layers and windows: (sequences, time, ...)."""
+        return x.view(-1, self.shape[2], x.shape[-1])
+
+
+def _call(kernel: Callable[..., None], n_units: int, *arrays: Tensor) -> None:
+    """Run a loop over all its units."""
+    kernel(0, n_units, *(t.detach().numpy() for t in arrays))
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)

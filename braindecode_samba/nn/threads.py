@@ -1,0 +1,61 @@
+"""Threads for work that torch does not divide by itself.
+
+Each thread computes on one core: torch's own threads would wait in a loop for work that
+comes from elsewhere, and take the cores from these.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Lock
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+_lock = Lock()
+# threads don't survive a fork: the process is a part of the key
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+def run_in_threads(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Run tasks beside each other, and wait for all.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        No more than torch has threads. They run without gradients.
+
+    Returns
+    -------
+    list
+        What they return, in their order.
+    """
+    if len(tasks) == 1:
+        return [tasks[0]()]
+    inference = torch.is_inference_mode_enabled()
+
+    def run(task: Callable[[], Result]) -> Result:
+        # modes belong to a thread: these have the caller's
+        with torch.inference_mode(inference), torch.no_grad():
+            return task()
+
+    return list(_pool(len(tasks)).map(run, tasks))
+
+
+def _pool(n: int) -> ThreadPoolExecutor:
+    with _lock:
+        key = os.getpid(), n
+        if key not in _pools:
+            threads = torch.get_num_threads()
+            pool = ThreadPoolExecutor(
+                n, "samba", initializer=torch.set_num_threads, initargs=(1,)
+            )
+            # every thread must have begun: its initializer sets the number of threads
+            # for itself, but also for those to come, which is mended here
+            begun = Barrier(n)
+            list(pool.map(lambda _: begun.wait(), range(n)))
+            torch.set_num_threads(threads)
+            _pools[key] = pool
+        return _pools[key]
