@@ -26,6 +26,7 @@ from braindecode_samba.montages import (
 )
 from braindecode_samba.nn.heads import WindowFeatures
 from braindecode_samba.nn.long import (
+    as_one_layer,
     goes_in_pieces,
     long_window_features,
     rebuild_long_windows,
@@ -232,7 +233,7 @@ class SAMBA(_PositionedModel):
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
             features = self.head(
-                stages.spatial,
+                torch.matmul(stages.weights.to(stages.signals.dtype), stages.signals),
                 stages.encoder1,
                 stages.encoder2,
                 stages.encoder3,
@@ -512,15 +513,17 @@ class SAMBAReconstructor(_PositionedModel):
                     self.trunk, self.decoder, self.readout, x, pos, ch_mask
                 )
         stages = self.trunk(x, pos, ch_mask)
-        decoded, d3, mamba3 = self.decoder(
-            stages.mediator, stages.encoder1, stages.encoder2, stages.encoder3
+        output, d3, mamba3 = self._decode(
+            stages.mediator,
+            stages.encoder1,
+            stages.encoder2,
+            stages.encoder3,
+            stages.pos,
+            ch_mask,
         )
-        if isinstance(self.readout, CoordinateReadout):
-            output = self.readout(decoded, stages.pos, ch_mask)
-        else:
-            output = self.readout(decoded)
         if not return_features:
             return output
+        spatial = torch.matmul(stages.weights.to(stages.signals.dtype), stages.signals)
         return {
             "output": output,
             "weights": stages.weights,
@@ -529,8 +532,51 @@ class SAMBAReconstructor(_PositionedModel):
             "mediator": stages.mediator,
             "decodeMamba3": mamba3,
             "encoder1": stages.encoder1,
-            "input_embedding": stages.input_embedding,
+            "input_embedding": self.trunk.encoder.input_embedding(spatial),
         }
+
+    def rebuild(
+        self,
+        signals: Tensor,
+        pos: Tensor,
+        weights: Tensor,
+        ch_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Rebuild signals that are scaled and at the model's rate already.
+
+        Parameters
+        ----------
+        signals : Tensor, shape (batch, n_chans, n_times)
+            Signals, of which a part may be hidden.
+        pos, weights : Tensor
+            As `braindecode_samba.nn.trunk.Trunk.begin` gives them.
+        ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
+            True where a channel is present.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_chans, n_times)
+            The signals, in the same unit.
+        """
+        x1, x2, x3, pool3 = self.trunk.encoder(signals, weights)
+        mediated = self.trunk.mediator(pool3)
+        return self._decode(mediated, x1, x2, x3, pos, ch_mask)[0]
+
+    def _decode(
+        self,
+        mediated: Tensor,
+        x1: Tensor,
+        x2: Tensor,
+        x3: Tensor,
+        pos: Tensor,
+        ch_mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Electrodes, third decoder stage after upsampling, and before it."""
+        layer = as_one_layer(self.readout, pos, ch_mask)
+        output, d3, mamba3 = self.decoder(mediated, x1, x2, x3, layer)
+        if layer is None:
+            output = self.readout(output, pos, ch_mask)
+        return output, d3, mamba3
 
 
 def _build_trunk(

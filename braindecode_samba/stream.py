@@ -188,7 +188,7 @@ def _default_length(model: Any, network: SAMBA) -> int:
     if not isinstance(model, SAMBA):
         return model.n_times_
     try:
-        return network.n_times
+        return int(network.n_times)  # type: ignore[arg-type]
     except ValueError:
         raise ValueError(
             "the model does not say how long its windows are; pass window_seconds"

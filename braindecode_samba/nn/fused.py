@@ -1,9 +1,9 @@
-"""A stack of Mamba-2 layers on a CPU, with everything between its projections compiled.
+"""A stack of Mamba-2 layers on a CPU, compiled between its two projections.
 
-The same results as `stack.mamba2_step` and its derivatives, tile by tile (`tiles`), with
-the loops of `kernels`.  Layers, windows and heads do not meet before the output, so each
-thread takes a share of them through all of time.  Where numba is not installed, and for
-anything but float32 on a CPU, `stack` goes its own way.
+The same results as `stack.mamba2_step` and its derivatives, tile by tile (`tiles`),
+with the loops of `kernels`.  Layers, windows and heads do not meet before the output,
+so each thread takes a share of them through all of time.  Where numba is not installed,
+and for anything but float32 on a CPU, `stack` goes its own way.
 """
 
 import functools
@@ -151,8 +151,8 @@ class _Share(NamedTuple):
 class _FusedStack(torch.autograd.Function):
     """The stack over a sequence; not twice differentiable.
 
-    Inputs, outputs, parameters, the norm's factors and the states at the starts of tiles
-    are kept for the way back; all else is computed again.
+    Inputs, outputs, parameters, the norm's factors and the states at the starts of
+    tiles are kept for the way back; all else is computed again.
     """
 
     @staticmethod
@@ -396,11 +396,11 @@ class _Tile:
         self.squares = squares.sum(0).view(*self.shape, 1)
 
     def project(self) -> Tensor:
-        """Outputs (layers, batch, time, d_model) without the norm's factor."""
+        """Project to (layers, batch, time, d_model), without the norm's factor."""
         return torch.bmm(self.g, self.p.out_proj.transpose(1, 2)).view(*self.shape, -1)
 
     def state_after(self) -> State:
-        """State after the tile."""
+        """Give the state after the tile."""
         taps, channels = self.conv_state.shape[2:]
         d = self.p.d_inner
         zx = self.zx.view(*self.shape, -1)[:, :, :, d : d + channels]
@@ -410,8 +410,8 @@ class _Tile:
     def backward(
         self, dy: Tensor, pull: Tensor, dstate: State
     ) -> tuple[Tensor, State, list[Tensor]]:
-        """Derivatives of inputs, of the state before, and of all parameters."""
-        from braindecode_samba.nn.kernels import backward, backward_convolution
+        """Give derivatives of inputs, of the state before, and of all parameters."""
+        from braindecode_samba.nn.kernels_back import backward, backward_convolution
 
         layers, batch, n_times = self.shape
         n = layers * batch
@@ -429,7 +429,7 @@ class _Tile:
             *self._inputs(),
             self.starts,
             self._by_sequence(dg),
-            pull.reshape(n, n_times),
+            pull.reshape(n, n_times).contiguous(),
             dscan.flatten(0, 1),
             self._by_sequence(dzx),
             dbc,

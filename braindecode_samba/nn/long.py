@@ -7,6 +7,7 @@ The results are those of one pass over all samples (`braindecode_samba.nn.trunk`
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from braindecode_samba.nn.heads import WindowFeatures
 from braindecode_samba.nn.pieces import Convolution, Moments, Recurrence, TrunkPieces
@@ -14,9 +15,10 @@ from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Trunk
 from braindecode_samba.nn.unet import Decoder
 
-# Samples of a piece at the model's rate: all that is computed of it stays in a cache.
-# A GPU wants work for all its processors instead.
-PIECE = 4096
+# Samples of a piece at the model's rate. Short ones hold less; but behind each of its
+# operations torch's threads wait for the next one for milliseconds, and take the cores
+# from ours; and a GPU wants work for all its processors.
+PIECE = 2**15
 _GPU_PIECE = 2**17
 
 
@@ -70,12 +72,14 @@ def _features_of_one(
     bands = None if band_power is None else Convolution(band_power.filters, None)
     moments = {name: Moments() for name in ("encoder1", "encoder2", "encoder3")}
     pooled = []
+    mixing = weights.to(signals.dtype)
     parts = signals.split(piece_length(signals), 2)
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         ready = pieces.push(part, last)
         if band_power is not None and bands is not None:
-            rhythm = bands.push(band_power.local(ready["spatial"]), last)
+            spatial = torch.matmul(mixing, part)
+            rhythm = bands.push(band_power.local(spatial), last)
             if rhythm is not None:
                 rhythms.add(rhythm)
         for name, moment in moments.items():
@@ -115,15 +119,11 @@ def rebuild_long_windows(
     pos, signals, weights = trunk.begin(x, pos, ch_mask)
     rebuilt = []
     for i in range(len(signals)):
-        own_pos = pos if pos.dim() == 2 else pos[i : i + 1]
+        own_pos = pos if pos.dim() == 2 else pos[i]
         own_mask = ch_mask if ch_mask is None or ch_mask.dim() == 1 else ch_mask[i]
         skips = _skips_of_one(trunk, signals[i : i + 1], _row(weights, i))
-        parts = [
-            readout(z, own_pos, own_mask)
-            if isinstance(readout, CoordinateReadout)
-            else readout(z)
-            for z in _decode_one(decoder, trunk.mediator(skips[3]), *skips[:3])
-        ]
+        last = decoder.last_convolution(as_one_layer(readout, own_pos, own_mask))
+        parts = _decode_one(decoder, last, trunk.mediator(skips[3]), *skips[:3])
         rebuilt.append(torch.cat(parts, dim=2))
     return torch.cat(rebuilt)
 
@@ -155,22 +155,46 @@ def _skips_of_one(trunk: Trunk, signals: Tensor, weights: Tensor) -> list[Tensor
     return skips
 
 
+def as_one_layer(
+    readout: nn.Module, pos: Tensor, ch_mask: Tensor | None
+) -> tuple[Tensor, Tensor] | None:
+    """Weight (channels, features) and bias of a readout, where it has one for all.
+
+    Parameters
+    ----------
+    readout : CoordinateReadout or nn.Conv1d
+        Of `braindecode_samba.models.SAMBAReconstructor`.
+    pos, ch_mask
+        As for `CoordinateReadout.forward`.
+    """
+    if isinstance(readout, CoordinateReadout):
+        return readout.as_one_layer(pos, ch_mask)
+    assert isinstance(readout, nn.Conv1d)
+    assert readout.bias is not None  # as it was made
+    return readout.weight.squeeze(-1), readout.bias
+
+
 def _decode_one(
-    decoder: Decoder, mediated: Tensor, x1: Tensor, x2: Tensor, x3: Tensor
+    decoder: Decoder,
+    last: tuple[Tensor, Tensor],
+    mediated: Tensor,
+    x1: Tensor,
+    x2: Tensor,
+    x3: Tensor,
 ) -> list[Tensor]:
     """Decode, in parts that follow each other in time."""
-    mamba3 = _decode_scale(x3, mediated, decoder.conv3, Recurrence(decoder.mamba3))
-    d2 = _decode_scale(
-        x2, torch.cat(mamba3, dim=2), decoder.conv2, Recurrence(decoder.mamba2)
-    )
-    return _decode_scale(x1, torch.cat(d2, dim=2), decoder.conv1, None)
+    convolution = Convolution(decoder.conv3.weight, decoder.conv3.bias)
+    mamba3 = _decode_scale(x3, mediated, convolution, Recurrence(decoder.mamba3))
+    convolution = Convolution(decoder.conv2.weight, decoder.conv2.bias)
+    deep = torch.cat(mamba3, dim=2)
+    d2 = _decode_scale(x2, deep, convolution, Recurrence(decoder.mamba2))
+    return _decode_scale(x1, torch.cat(d2, dim=2), Convolution(*last), None)
 
 
 def _decode_scale(
-    skip: Tensor, deep: Tensor, layer: nn.Conv1d, recurrence: Recurrence | None
+    skip: Tensor, deep: Tensor, convolution: Convolution, recurrence: Recurrence | None
 ) -> list[Tensor]:
     """Decode one scale: stretch, join, convolve, and run the recurrence."""
-    convolution = Convolution(layer.weight, layer.bias)
     n_times, step = skip.shape[2], piece_length(skip)
     parts = []
     for start in range(0, n_times, step):
@@ -193,6 +217,11 @@ def _stretch_part(x: Tensor, n_times: int, start: int, stop: int) -> Tensor:
     length = x.shape[2]
     if length == n_times:
         return x[:, :, start:stop]
+    if n_times == 2 * length:
+        # a neighbour more at each side makes the part independent of the rest
+        first, end = max(start // 2 - 1, 0), min((stop + 1) // 2 + 1, length)
+        part = F.interpolate(x[:, :, first:end], scale_factor=2.0, mode="linear")
+        return part[:, :, start - 2 * first : stop - 2 * first]
     # positions far into a recording need more digits than float32 has
     places = torch.arange(start, stop, device=x.device, dtype=torch.float64)
     places = ((places + 0.5) * (length / n_times) - 0.5).clamp(min=0)
@@ -203,4 +232,4 @@ def _stretch_part(x: Tensor, n_times: int, start: int, stop: int) -> Tensor:
 
 
 def _row(weights: Tensor, i: int) -> Tensor:
-    return weights if weights.dim() == 2 else weights[i : i + 1]
+    return weights if weights.dim() == 2 else weights[i]

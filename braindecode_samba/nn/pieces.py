@@ -197,7 +197,7 @@ class TrunkPieces:
     ----------
     trunk : Trunk
         The layers.
-    weights : Tensor, shape (n_targets, channels) or (batch, n_targets, channels)
+    weights : Tensor, shape (n_targets, channels)
         Of `Trunk.spatial_weights`.
     last_layer : str
         Where to stop, one of ``LAYERS``.
@@ -213,12 +213,12 @@ class TrunkPieces:
         statistics: TimeStatistics | None = None,
     ) -> None:
         encoder = trunk.encoder
-        self.weights = weights
+        early = LAYERS.index(last_layer) < LAYERS.index("encoder1")
+        self.weights = weights if early else None
         self.mediation = Mediation(trunk.mediator, statistics)
         stages: list[list[Stage]] = [
-            [Convolution(*encoder.input_embedding.as_one_convolution())],
             [
-                Convolution(encoder.linear1.weight, encoder.linear1.bias),
+                Convolution(*encoder.as_one_convolution(weights)),
                 Recurrence(encoder.mamba1),
             ],
             [Pool()],
@@ -228,8 +228,11 @@ class TrunkPieces:
             [Pool()],
             [self.mediation],
         ]
-        n = LAYERS.index(last_layer)
-        self.stages = list(zip(LAYERS[1 : n + 1], stages[:n], strict=True))
+        if early:
+            stages = [[Convolution(*encoder.input_embedding.as_one_convolution())]]
+        first, n = (1, 0) if early else (2, 1)
+        n = LAYERS.index(last_layer) - n
+        self.stages = list(zip(LAYERS[first : first + n], stages[:n], strict=True))
 
     def push(self, x: Tensor | None, last: bool) -> dict[str, Tensor]:
         """Take the next samples.
@@ -245,12 +248,13 @@ class TrunkPieces:
         -------
         dict of str to Tensor
             By layer what became ready, (batch, features, times); layers without news
-            are left out.
+            are left out, and so are ``"spatial"`` and ``"input_embedding"`` unless one
+            of them is the last layer.
         """
         ready: dict[str, Tensor] = {}
-        y = None if x is None else torch.matmul(self.weights.to(x.dtype), x)
-        if y is not None:
-            ready["spatial"] = y
+        y = x
+        if self.weights is not None and x is not None:
+            y = ready["spatial"] = torch.matmul(self.weights.to(x.dtype), x)
         for layer, steps in self.stages:
             for step in steps:
                 y = step.push(y, last)

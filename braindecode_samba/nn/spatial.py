@@ -179,10 +179,31 @@ class CoordinateReadout(nn.Module):
         Tensor, shape (batch, channels, times)
             Signals at the electrodes.
         """
-        if ch_mask is not None:
-            pos = pos.masked_fill(~ch_mask.unsqueeze(-1), 0.0)
-        weights = self.weights(pos, self.target_positions)
+        weights = self.mixing(pos, ch_mask)
         x = torch.matmul(weights.to(z.dtype), self.to_targets(z))
         if ch_mask is not None:
             x = x.masked_fill(~ch_mask.unsqueeze(-1), 0.0)
         return x
+
+    def mixing(self, pos: Tensor, ch_mask: Tensor | None = None) -> Tensor:
+        """Weights (channels, n_targets) of targets, with a batch axis if needed."""
+        if ch_mask is not None:
+            pos = pos.masked_fill(~ch_mask.unsqueeze(-1), 0.0)
+        return self.weights(pos, self.target_positions)
+
+    def as_one_layer(
+        self, pos: Tensor, ch_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Weight (channels, in_features) and bias of the whole readout.
+
+        None where every window has electrodes of its own.
+        """
+        if pos.dim() == 3 or (ch_mask is not None and ch_mask.dim() == 2):
+            return None
+        weights = self.mixing(pos, ch_mask)
+        if ch_mask is not None:
+            weights = weights.masked_fill(~ch_mask.unsqueeze(-1), 0.0)
+        bias = self.to_targets.bias
+        assert bias is not None  # as it was made
+        matrix = torch.matmul(weights, self.to_targets.weight.squeeze(-1))
+        return matrix, torch.mv(weights, bias)

@@ -49,9 +49,7 @@ def _pool(n: int) -> ThreadPoolExecutor:
         key = os.getpid(), n
         if key not in _pools:
             threads = torch.get_num_threads()
-            pool = ThreadPoolExecutor(
-                n, "samba", initializer=torch.set_num_threads, initargs=(1,)
-            )
+            pool = ThreadPoolExecutor(n, "samba", initializer=_take_one_core)
             # every thread must have begun: its initializer sets the number of threads
             # for itself, but also for those to come, which is mended here
             begun = Barrier(n)
@@ -59,3 +57,9 @@ def _pool(n: int) -> ThreadPoolExecutor:
             torch.set_num_threads(threads)
             _pools[key] = pool
         return _pools[key]
+
+
+def _take_one_core() -> None:
+    torch.set_num_threads(1)
+    # a thread reads the number of all threads at its first use, and keeps it
+    torch.get_num_threads()

@@ -34,8 +34,7 @@ class Stages(NamedTuple):
 
     pos: Tensor  # (channels, 3) or (batch, channels, 3), frame of the targets
     weights: Tensor  # (n_targets, channels), with a batch axis for positions per sample
-    spatial: Tensor  # (batch, n_targets, times)
-    input_embedding: Tensor  # (batch, 64, times)
+    signals: Tensor  # (batch, channels, times), scaled, at the model's rate
     encoder1: Tensor  # (batch, 64, times)
     encoder2: Tensor  # (batch, 64, times // 2)
     encoder3: Tensor  # (batch, 128, times // 4)
@@ -227,10 +226,9 @@ class Trunk(nn.Module):
             All stages.
         """
         pos, signals, weights = self.begin(x, pos, ch_mask)
-        spatial = torch.matmul(weights.to(signals.dtype), signals)
-        embedded, x1, x2, x3, pool3 = self.encoder(spatial)
+        x1, x2, x3, pool3 = self.encoder(signals, weights)
         mediated = self.mediator(pool3)
-        return Stages(pos, weights, spatial, embedded, x1, x2, x3, pool3, mediated)
+        return Stages(pos, weights, signals, x1, x2, x3, pool3, mediated)
 
     def begin(
         self, x: Tensor, pos: Tensor | None, ch_mask: Tensor | None

@@ -152,18 +152,20 @@ class Encoder(nn.Module):
         self.conv3 = nn.Conv1d(N_FEATURES, N_DEEP_FEATURES, 3, padding=1)
         self.pool = nn.MaxPool1d(2)
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, signals: Tensor, mixing: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Encode.
 
         Parameters
         ----------
-        y : Tensor, shape (batch, n_targets, times)
-            Signals at the targets, at least 8 samples.
+        signals : Tensor, shape (batch, channels, times)
+            Signals at the electrodes, at least 8 samples.
+        mixing : Tensor, shape (n_targets, channels) or (batch, n_targets, channels)
+            Weights of the electrodes at the targets.
 
         Returns
         -------
-        embedded : Tensor, shape (batch, 64, times)
-            Output of the multi-branch embedding.
         x1 : Tensor, shape (batch, 64, times)
             First scale.
         x2 : Tensor, shape (batch, 64, times // 2)
@@ -173,11 +175,48 @@ class Encoder(nn.Module):
         pool3 : Tensor, shape (batch, 128, times // 8)
             Third scale, pooled: what probes and the mediator read.
         """
-        embedded = self.input_embedding(y)
-        x1 = self.mamba1(self.linear1(embedded))
+        if mixing.dim() == 3:
+            # every window has electrodes of its own
+            signals = torch.matmul(mixing.to(signals.dtype), signals)
+            weight, bias = self.as_one_convolution(None)
+        else:
+            weight, bias = self.as_one_convolution(mixing)
+        h = F.conv1d(
+            signals, weight.to(signals.dtype), bias.to(signals.dtype), padding=3
+        )
+        x1 = self.mamba1(h)
         x2 = self.conv2(self.pool(x1))
         x3 = self.conv3(self.pool(x2))
-        return embedded, x1, x2, x3, self.pool(x3)
+        return x1, x2, x3, self.pool(x3)
+
+    def as_one_convolution(self, mixing: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution before the first Mamba-2 layer.
+
+        The mixing of electrodes, the multi-branch embedding and the layer behind it
+        have no activation between them: exact, and a fraction of the work.
+
+        Parameters
+        ----------
+        mixing : Tensor, shape (n_targets, channels), optional
+            Weights of the electrodes at the targets; without, signals at the targets
+            come in.
+
+        Returns
+        -------
+        weight : Tensor, shape (64, channels or n_targets, 7)
+            Taps.
+        bias : Tensor, shape (64,)
+            Bias.
+        """
+        weight, bias = self.input_embedding.as_one_convolution()
+        linear = self.linear1.weight.squeeze(-1)
+        weight = torch.matmul(linear, weight.flatten(1)).view_as(weight)
+        last = self.linear1.bias
+        assert last is not None  # as it was made
+        if mixing is not None:
+            mixed = torch.matmul(weight.transpose(1, 2), mixing.to(weight.dtype))
+            weight = mixed.transpose(1, 2)
+        return weight, torch.mv(linear, bias) + last
 
 
 class Decoder(nn.Module):
@@ -199,7 +238,12 @@ class Decoder(nn.Module):
         self.conv1 = nn.Conv1d(2 * wide, wide, 3, padding=1)
 
     def forward(
-        self, mediated: Tensor, x1: Tensor, x2: Tensor, x3: Tensor
+        self,
+        mediated: Tensor,
+        x1: Tensor,
+        x2: Tensor,
+        x3: Tensor,
+        readout: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode.
 
@@ -209,11 +253,13 @@ class Decoder(nn.Module):
             Output of the mediator.
         x1, x2, x3 : Tensor
             Scales of the `Encoder`.
+        readout : tuple of Tensor, shapes (channels, 64) and (channels,), optional
+            Weight and bias of a layer to apply at once.
 
         Returns
         -------
-        decoded : Tensor, shape (batch, 64, times)
-            What the readout turns into electrodes.
+        decoded : Tensor, shape (batch, 64 or channels, times)
+            What the readout turns into electrodes; with ``readout`` its result.
         d3 : Tensor, shape (batch, 128, times // 2)
             Third decoder stage after upsampling.
         mamba3 : Tensor, shape (batch, 128, times // 4)
@@ -222,7 +268,36 @@ class Decoder(nn.Module):
         mamba3 = self.mamba3(self.conv3(_join(x3, mediated)))
         d3 = _stretch(mamba3, x2.shape[2])
         d2 = self.mamba2(self.conv2(_join(x2, d3)))
-        return self.conv1(_join(x1, d2)), d3, mamba3
+        weight, bias = self.last_convolution(readout)
+        joined = _join(x1, d2)
+        weight, bias = weight.to(joined.dtype), bias.to(joined.dtype)
+        return F.conv1d(joined, weight, bias, padding=1), d3, mamba3
+
+    def last_convolution(
+        self, readout: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the last convolution, with a readout behind it as one.
+
+        Parameters
+        ----------
+        readout : tuple of Tensor, shapes (channels, 64) and (channels,), optional
+            Weight and bias of the layer behind.
+
+        Returns
+        -------
+        weight : Tensor, shape (64 or channels, 128, 3)
+            Taps.
+        bias : Tensor, shape (64 or channels,)
+            Bias.
+        """
+        weight, bias = self.conv1.weight, self.conv1.bias
+        assert bias is not None  # as it was made
+        if readout is None:
+            return weight, bias
+        matrix = readout[0].to(weight.dtype)
+        joint = torch.matmul(matrix, weight.flatten(1))
+        joint = joint.view(-1, weight.shape[1], weight.shape[2])
+        return joint, torch.mv(matrix, bias) + readout[1].to(bias.dtype)
 
 
 def _join(skip: Tensor, deep: Tensor) -> Tensor:

@@ -1,0 +1,170 @@
+"""Loops over one row of memory, compiled by numba, of which `kernels` are made.
+
+Compilers turn each into vector instructions: values lie side by side, indices are
+plain, and few arrays meet in one loop.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+_LOG2E = np.float32(math.log2(math.e))
+# ln 2 as a sum whose first part has few digits, so that multiples of it are exact
+_LN2_HIGH = np.float32(0.693359375)
+_LN2_LOW = np.float32(-2.12194440e-4)
+_LOWEST = np.float32(-87.0)
+_HIGHEST = np.float32(87.0)
+ZERO, _HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+# minimax polynomial of (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2
+_C2 = np.float32(0.5000000120)
+_C3 = np.float32(0.1666666546)
+_C4 = np.float32(4.166579590e-2)
+_C5 = np.float32(8.333451800e-3)
+_C6 = np.float32(1.398199951e-3)
+_C7 = np.float32(1.987569150e-4)
+
+EXACT = {"contract", "nsz"}
+SUMS = EXACT | {"reassoc"}
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def sigmoid_row(v, out, bits, powers, n):
+    """``out = 1 / (1 + exp(-v))`` for a row; ``powers`` is ``bits`` as float32."""
+    for i in range(n):
+        x = min(max(-v[i], _LOWEST), _HIGHEST)
+        k = np.floor(x * _LOG2E + _HALF)
+        r = x - k * _LN2_HIGH
+        r = r - k * _LN2_LOW
+        p = _C7
+        p = p * r + _C6
+        p = p * r + _C5
+        p = p * r + _C4
+        p = p * r + _C3
+        p = p * r + _C2
+        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
+        # NaN goes through: the comparisons above would lose it
+        out[i] = p * r * r + r + ONE + (v[i] - v[i])
+    for i in range(n):
+        out[i] = ONE / (ONE + out[i] * powers[i])
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def convolve_row(zx, past, t, first, weight, bias, out, c0, n):
+    """Causal convolution at step t of n channels from c0 on; inputs lie at first."""
+    taps = weight.shape[0]
+    # slices: a loop over plain indices is vectorised, one over c0 + i is not
+    start = bias[c0 : c0 + n]
+    for i in range(n):
+        out[i] = start[i]
+    for j in range(taps):
+        source = t - taps + 1 + j
+        w = weight[j, c0 : c0 + n]
+        if source >= 0:
+            row = zx[source, first + c0 : first + c0 + n]
+        else:
+            row = past[taps - 1 + source, c0 : c0 + n]
+        for i in range(n):
+            out[i] += w[i] * row[i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def fill_row(a, value, n):
+    """Set every value of a row."""
+    for i in range(n):
+        a[i] = value
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def step_sizes(raw, bias, A, h0, h1, head_dim, dt, decay, dt_wide, decay_wide):
+    """Step sizes and decays of some heads, also one for each feature."""
+    for h in range(h0, h1):
+        v = raw[h] + bias[h]
+        # softplus, with torch's threshold
+        s = v if v > np.float32(20.0) else np.float32(math.log1p(math.exp(v)))
+        e = np.float32(math.exp(s * A[h]))
+        dt[h] = s
+        decay[h] = e
+        base = (h - h0) * head_dim
+        fill_row(dt_wide[base : base + head_dim], s, head_dim)
+        fill_row(decay_wide[base : base + head_dim], e, head_dim)
+
+
+# two functions, since a compiler does not vectorise where input and output may overlap
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def advance(S, B, C, decay, u, y, n_state, n):
+    """Advance every state, ``S = decay S + B u``, and read it, ``y += C S``."""
+    for k in range(n_state):
+        b, c = B[k], C[k]
+        for i in range(n):
+            S[k, i] = decay[i] * S[k, i] + b * u[i]
+            y[i] += c * S[k, i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def advance_to(S, new, B, C, decay, u, y, n_state, n):
+    """Compute and read every next state, ``new = decay S + B u`` and ``y += C new``."""
+    for k in range(n_state):
+        b, c = B[k], C[k]
+        for i in range(n):
+            new[k, i] = decay[i] * S[k, i] + b * u[i]
+            y[i] += c * new[k, i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def copy_rows(source, i0, target, j0, n_rows, n):
+    """Copy n values of each row from i0 of one array to j0 of another."""
+    for k in range(n_rows):
+        row, out = source[k, i0 : i0 + n], target[k, j0 : j0 + n]
+        for i in range(n):
+            out[i] = row[i]
+
+
+@njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
+def sum_row(a, n):
+    """Sum a row."""
+    total = ZERO
+    for i in range(n):
+        total += a[i]
+    return total
+
+
+@njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
+def dot_rows(a, b, n):
+    """Sum the products of two rows."""
+    total = ZERO
+    for i in range(n):
+        total += a[i] * b[i]
+    return total
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def multiply_by(a, b, n):
+    """Overwrite ``a`` by ``a b``."""
+    for i in range(n):
+        a[i] *= b[i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def multiply_to(a, b, out, n):
+    """Compute ``out = a b``."""
+    for i in range(n):
+        out[i] = a[i] * b[i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def skip_row(D, x, y, h0, h1, head_dim):
+    """Begin each head's output with ``y = D x``."""
+    for h in range(h0, h1):
+        d = D[h]
+        base = (h - h0) * head_dim
+        out, row = y[base : base + head_dim], x[base : base + head_dim]
+        for i in range(head_dim):
+            out[i] = d * row[i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def gate_row(y, z, sigmoid, out, n):
+    """Compute ``out = y silu(z)``."""
+    for i in range(n):
+        out[i] = y[i] * z[i] * sigmoid[i]

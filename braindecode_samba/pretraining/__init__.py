@@ -1,0 +1,44 @@
+"""Pretraining: windows in, parts of them hidden, the whole rebuilt."""
+
+from braindecode_samba.pretraining.accelerated import AcceleratedPretrainer
+from braindecode_samba.pretraining.callbacks import (
+    CSVLog,
+    MaskingSchedule,
+    OneCycle,
+    TrainingCheckpoint,
+)
+from braindecode_samba.pretraining.choice import Masking, mask_generator
+from braindecode_samba.pretraining.losses import TimeFrequencyLoss
+from braindecode_samba.pretraining.masking import (
+    block_mask,
+    random_mask,
+    region_mask,
+    temporal_semantic_mask,
+)
+from braindecode_samba.pretraining.net import SAMBAPretrainer
+from braindecode_samba.pretraining.state import has_training_state
+from braindecode_samba.pretraining.watching import (
+    LinearProbe,
+    ReconstructionFigure,
+    SpatialWeights,
+)
+
+__all__ = [
+    "AcceleratedPretrainer",
+    "CSVLog",
+    "LinearProbe",
+    "Masking",
+    "MaskingSchedule",
+    "OneCycle",
+    "ReconstructionFigure",
+    "SAMBAPretrainer",
+    "SpatialWeights",
+    "TimeFrequencyLoss",
+    "TrainingCheckpoint",
+    "block_mask",
+    "has_training_state",
+    "mask_generator",
+    "random_mask",
+    "region_mask",
+    "temporal_semantic_mask",
+]

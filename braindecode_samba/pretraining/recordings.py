@@ -1,0 +1,374 @@
+"""What a recording goes through before its windows lie on disk.
+
+MNE filters, resamples, cuts and leaves out; nothing is written here.
+Lists of recordings and the store are matters of `corpora`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import mne
+import numpy as np
+import torch
+from braindecode.datasets import RawDataset
+from numpy.typing import NDArray
+
+from braindecode_samba.montages import positions_from_chs_info
+from braindecode_samba.pretraining.shards import STORED, StoredRecording
+from braindecode_samba.signals import recording_scale
+
+__all__ = [
+    "CuttingSettings",
+    "Recording",
+    "RecordingSource",
+    "check_recording",
+    "cut_recording",
+]
+
+Recording: TypeAlias = str | os.PathLike[str] | mne.io.BaseRaw | RawDataset
+
+# a channel that spans less, in robust deviations of its recording, is switched off
+_FLAT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class CuttingSettings:
+    """How windows are made; what is equal here and in the files is equal on disk.
+
+    Parameters
+    ----------
+    window_seconds, stride_seconds : float
+        Length of a window, and from one to the next.
+    sfreq : float
+        Rate of the windows, Hz.
+    l_freq, h_freq : float or None
+        Band that is kept, Hz.
+    reject : float or None
+        Largest span of a channel in a window, robust deviations of the recording.
+    unknown : {"raise", "drop"}
+        What happens to channels whose place nobody knows.
+
+    Raises
+    ------
+    ValueError
+        If a number can't be.
+    """
+
+    window_seconds: float
+    stride_seconds: float
+    sfreq: float
+    l_freq: float | None
+    h_freq: float | None
+    reject: float | None
+    unknown: str
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if name == "unknown" or value is None:
+                continue
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name}={value}: pass a finite number above 0")
+        if self.unknown not in ("raise", "drop"):
+            raise ValueError(f'unknown is "raise" or "drop", not {self.unknown!r}')
+        if self.n_times < 2 or self.stride < 1:
+            raise ValueError(
+                f"window_seconds={self.window_seconds} and "
+                f"stride_seconds={self.stride_seconds} are {self.n_times} and "
+                f"{self.stride} samples at {self.sfreq} Hz: pass longer ones"
+            )
+        if self.h_freq is None:
+            return
+        if self.l_freq is not None and self.l_freq >= self.h_freq:
+            raise ValueError(
+                f"l_freq={self.l_freq} is not below h_freq={self.h_freq}: nothing stays"
+            )
+        if self.h_freq >= self.sfreq / 2:
+            raise ValueError(
+                f"h_freq={self.h_freq} Hz is not below half of sfreq={self.sfreq} Hz: "
+                "lower it, or pass a higher sfreq"
+            )
+
+    @property
+    def n_times(self) -> int:
+        """Samples of a window."""
+        return round(self.window_seconds * self.sfreq)
+
+    @property
+    def stride(self) -> int:
+        """Samples from one window to the next."""
+        return round(self.stride_seconds * self.sfreq)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it, with samples, as a store keeps it."""
+        samples = {"n_times": self.n_times, "stride": self.stride}
+        return dataclasses.asdict(self) | samples
+
+
+class RecordingSource:
+    """One recording that is still to be read, and whose it is.
+
+    Parameters
+    ----------
+    recording : path, mne.io.BaseRaw or RawDataset
+        Where the signals are.
+    subject : str or None
+        Whose they are; None asks braindecode's description.
+    number : int
+        Its place in the list, for messages.
+
+    Raises
+    ------
+    TypeError
+        If it is of another kind.
+    ValueError
+        If nobody says whose it is.
+    """
+
+    def __init__(self, recording: Recording, subject: str | None, number: int) -> None:
+        described: Any = None
+        if isinstance(recording, RawDataset):
+            if recording.description is not None:
+                described = recording.description.get("subject")
+            recording = recording.raw
+        if not isinstance(recording, str | os.PathLike | mne.io.BaseRaw):
+            raise TypeError(
+                f"recording {number} is a {type(recording).__name__}: pass paths, Raws "
+                "of MNE or RawDatasets of braindecode"
+            )
+        self._recording = recording
+        self.name = self._name(number)
+        chosen = described if subject is None else subject
+        if chosen is None:
+            raise ValueError(
+                f"nobody says whose recording {self.name} is: pass subjects=, one for "
+                "each recording, so that a checkpoint can tell whom it has seen"
+            )
+        self.subject = str(chosen)
+
+    def _name(self, number: int) -> str:
+        if not isinstance(self._recording, mne.io.BaseRaw):
+            return Path(self._recording).name
+        file = next((f for f in self._recording.filenames if f is not None), None)
+        return f"recording {number}" if file is None else Path(file).name
+
+    def read(self) -> mne.io.BaseRaw:
+        """Open the recording; the caller's own is not touched by what follows."""
+        if isinstance(self._recording, mne.io.BaseRaw):
+            return self._recording
+        return mne.io.read_raw(self._recording, verbose="error")
+
+    def key(self, settings: CuttingSettings) -> str:
+        """Digest of everything that decides what is written."""
+        digest = hashlib.blake2b(digest_size=12)
+        digest.update(json.dumps([dataclasses.asdict(settings), self.subject]).encode())
+        raw = self._recording
+        if not isinstance(raw, mne.io.BaseRaw):
+            digest.update(_state_of(Path(raw)))
+            return digest.hexdigest()
+        marks = [(a["onset"], a["duration"], a["description"]) for a in raw.annotations]
+        kinds = raw.get_channel_types()
+        places = [channel["loc"][:3].tolist() for channel in raw.info["chs"]]
+        state = [raw.ch_names, kinds, raw.info["bads"], places, marks]
+        digest.update(
+            repr([state, raw.info["sfreq"], raw.first_samp, raw.last_samp]).encode()
+        )
+        files = [file for file in raw.filenames if file is not None]
+        # what lies in memory may have been changed since it was read
+        if raw.preload or not files:
+            digest.update(np.ascontiguousarray(raw.get_data()).data)
+        else:
+            for file in files:
+                digest.update(_state_of(Path(file)))
+        return digest.hexdigest()
+
+
+def _state_of(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no recording {path}")
+    status = path.stat()
+    return repr([str(path.resolve()), status.st_size, status.st_mtime_ns]).encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Channels:
+    """The channels of a recording that are kept, and those that can't be."""
+
+    names: tuple[str, ...]
+    positions: tuple[tuple[float, float, float], ...]
+    dropped: tuple[str, ...]
+
+
+def check_recording(source: RecordingSource, settings: CuttingSettings) -> int:
+    """Refuse what can't be used by its header alone.
+
+    Parameters
+    ----------
+    source : RecordingSource
+        What will be cut.
+    settings : CuttingSettings
+        How.
+
+    Returns
+    -------
+    int
+        Bytes that it will take on disk.
+
+    Raises
+    ------
+    ValueError
+        If no EEG channel has a position, or the rate is too low for the band.
+    """
+    raw = source.read()
+    channels = _kept_channels(raw, source.name, settings.unknown)
+    rate = raw.info["sfreq"]
+    if settings.h_freq is not None and settings.h_freq >= rate / 2:
+        raise ValueError(
+            f"{source.name} was recorded at {rate} Hz and has nothing up to "
+            f"h_freq={settings.h_freq} Hz: lower h_freq or leave it out"
+        )
+    n_samples = raw.n_times / rate * settings.sfreq
+    return int(n_samples) * len(channels.names) * STORED.itemsize
+
+
+def cut_recording(
+    source: RecordingSource, key: str, settings: CuttingSettings
+) -> tuple[StoredRecording, NDArray[np.float64]]:
+    """Filter and resample a recording and choose its windows.
+
+    Parameters
+    ----------
+    source : RecordingSource
+        What to read.
+    key : str
+        Name of its files.
+    settings : CuttingSettings
+        How.
+
+    Returns
+    -------
+    StoredRecording, ndarray of shape (channels, times)
+        Its description, and the signals in volts without offsets.
+
+    Raises
+    ------
+    ValueError
+        If the signals hold NaN or infinity.
+    """
+    raw = source.read()
+    channels = _kept_channels(raw, source.name, settings.unknown)
+    recording = StoredRecording(
+        key=key,
+        source=source.name,
+        subject=source.subject,
+        ch_names=channels.names,
+        positions=channels.positions,
+        scale=1.0,
+        n_samples=0,
+        n_bytes=0,
+        runs=(),
+        dropped={"flat": 0, "amplitude": 0, "annotated": 0, "short": 0},
+        dropped_channels=channels.dropped,
+    )
+    if round(raw.n_times * settings.sfreq / raw.info["sfreq"]) < settings.n_times:
+        dropped = recording.dropped | {"short": 1}
+        return dataclasses.replace(recording, dropped=dropped), np.empty((0, 0))
+    # MNE warns of filters longer than a short recording, which does no harm here
+    with mne.use_log_level("error"):
+        raw = raw.copy().pick(list(channels.names)).load_data()
+        volts = _filter(raw, source.name, settings)
+        scale = recording_scale(torch.from_numpy(volts))
+        starts, dropped = _choose_windows(raw, scale, settings)
+    runs = _runs(starts, settings.stride)
+    return dataclasses.replace(
+        recording, scale=scale, runs=runs, dropped=dropped
+    ), volts
+
+
+def _filter(
+    raw: mne.io.BaseRaw, name: str, settings: CuttingSettings
+) -> NDArray[np.float64]:
+    """Filter and resample in place, and give the signals without offsets."""
+    unfiltered = raw.get_data()
+    if not np.isfinite(unfiltered).all():
+        raise ValueError(f"{name} holds NaN or infinity: repair it or leave it out")
+    # a filter turns a constant into rounding noise, which must not pass for EEG
+    dead = np.ptp(unfiltered, axis=1) == 0
+    if settings.l_freq is not None or settings.h_freq is not None:
+        raw.filter(settings.l_freq, settings.h_freq)
+    if raw.info["sfreq"] != settings.sfreq:
+        raw.resample(settings.sfreq)
+    volts = raw.get_data()
+    volts[dead] = 0.0
+    return volts - np.median(volts, axis=1, keepdims=True)
+
+
+def _choose_windows(
+    raw: mne.io.BaseRaw, scale: float, settings: CuttingSettings
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """First samples of the windows that stay, and why others don't."""
+
+    def all_flat(window: NDArray[np.float64]) -> tuple[bool, str]:
+        return bool(np.ptp(window, axis=1).max() < _FLAT * scale), "flat"
+
+    last = raw.n_times - settings.n_times
+    starts = raw.first_samp + np.arange(0, last + 1, settings.stride)
+    epochs = mne.Epochs(
+        raw,
+        np.column_stack([starts, np.zeros_like(starts), np.ones_like(starts)]),
+        tmin=0.0,
+        tmax=(settings.n_times - 1) / settings.sfreq,
+        baseline=None,
+    )
+    reject = None if settings.reject is None else {"eeg": settings.reject * scale}
+    epochs.drop_bad(reject=reject, flat={"eeg": all_flat})
+    reasons = Counter(_reason(log) for log in epochs.drop_log if log)
+    dropped = {why: reasons[why] for why in ("flat", "amplitude", "annotated")}
+    return epochs.events[:, 0] - raw.first_samp, dropped | {"short": 0}
+
+
+def _reason(log: tuple[str, ...]) -> str:
+    """Group MNE's reasons: ours, an annotation, or the names of channels."""
+    if "flat" in log:
+        return "flat"
+    marks = ("BAD", "EDGE", "NO_DATA", "TOO_SHORT")
+    return "annotated" if log[0].upper().startswith(marks) else "amplitude"
+
+
+def _runs(starts: NDArray[np.int64], stride: int) -> tuple[tuple[int, int], ...]:
+    """Join windows one stride apart to (first sample, number of windows)."""
+    breaks = np.flatnonzero(np.diff(starts) != stride) + 1
+    runs = np.split(starts, breaks)
+    return tuple((int(run[0]), len(run)) for run in runs if len(run))
+
+
+def _kept_channels(raw: mne.io.BaseRaw, name: str, unknown: str) -> _Channels:
+    picks = mne.pick_types(raw.info, eeg=True, exclude="bads")
+    if not len(picks):
+        raise ValueError(
+            f"{name} has no EEG channel that isn't marked bad: leave it out"
+        )
+    described = [raw.info["chs"][pick] for pick in picks]
+    try:
+        positions = positions_from_chs_info(
+            described, unknown="raise" if unknown == "raise" else "nan"
+        )
+    except ValueError as error:
+        advice = ", or pass unknown='drop'" if "no position" in str(error) else ""
+        raise ValueError(f"{name}: {error}{advice}") from error
+    known = np.isfinite(positions).all(axis=1)
+    if not known.any():
+        raise ValueError(
+            f"{name} has no channel with a position: call raw.set_montage, or leave "
+            "it out"
+        )
+    names = np.array([channel["ch_name"] for channel in described])
+    # a micrometre is far below anything that a cap or a model resolves
+    places = tuple(tuple(place) for place in positions[known].round(6).tolist())
+    return _Channels(
+        tuple(names[known].tolist()), places, tuple(names[~known].tolist())
+    )
