@@ -394,10 +394,37 @@ def test_layers_are_those_of_the_network(x):
     for layer in ("input_embedding", "encoder1", "pool3", "mediator"):
         torch.testing.assert_close(model.encode(x, layer=layer), stages[layer])
     trunk = model.trunk(x)
-    for layer in ("spatial", "encoder2", "encoder3"):
+    for layer in ("encoder2", "encoder3"):
         torch.testing.assert_close(model.encode(x, layer=layer), getattr(trunk, layer))
+    mixed = torch.matmul(trunk.weights, trunk.signals)
+    torch.testing.assert_close(model.encode(x, layer="spatial"), mixed)
     halved = torch.nn.functional.max_pool1d(trunk.encoder1, 2)
     torch.testing.assert_close(model.encode(x, layer="pool1"), halved)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("readout", ["coordinate", "electrode"])
+def test_linear_layers_joined_or_one_by_one_are_the_same(x, masked, readout):
+    """Positions for all windows let layers be joined, positions for each do not."""
+    model = build(SAMBAReconstructor, readout=readout)
+    pos = model.trunk.positions.default
+    present = torch.ones(pos.shape[0], dtype=torch.bool)
+    present[0] = not masked
+    joined = model(x, pos, present)
+    each = model(x, pos.expand(len(x), -1, -1), present.expand(len(x), -1))
+    torch.testing.assert_close(joined, each, rtol=1e-4, atol=1e-5)
+    weight = torch.randn_like(joined)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    first, second = (
+        torch.autograd.grad((output * weight).sum(), parameters, allow_unused=True)
+        for output in (joined, each)
+    )
+    # some gradients are zero but for rounding, such as those of a softmax's bias
+    largest = max(float(b.abs().max()) for b in second if b is not None)
+    for a, b in zip(first, second, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * largest)
 
 
 def test_unknown_layer_is_refused(model, x):

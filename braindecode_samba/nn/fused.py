@@ -173,17 +173,14 @@ class _FusedStack(torch.autograd.Function):
                 for share in shares
             ]
         )
-        y = u.new_zeros(*u.shape[:3], p.out_proj.shape[1])
-        squares = u.new_zeros(*u.shape[:3], 1)
-        for share, (own_y, own_squares, _) in zip(shares, parts, strict=True):
-            y[share.layers, share.windows] += own_y
-            squares[share.layers, share.windows] += own_squares
+        y = _join(shares, [y for y, _, _ in parts])
+        squares = _join(shares, [squares for _, squares, _ in parts])
         # 1 / rms: the factor of a step commutes with the projection
         r = torch.rsqrt(squares / p.d_inner + 1e-5)
         y *= r
         if keep:
             ctx.save_for_backward(u, y, r, *p)
-            ctx.tiles = [tiles for _, _, tiles in parts]
+            ctx.shares, ctx.tiles = shares, [tiles for _, _, tiles in parts]
         return y, _conv_after(u, p, conv_state), scan_after
 
     @staticmethod
@@ -196,7 +193,8 @@ class _FusedStack(torch.autograd.Function):
         p = _Parameters(*parameters)
         # through the norm: g pulls on itself by -r^2 <g, dg> / n, and <g, dg> = <y, dy>
         pull = r.square() * (y * dy).sum(-1, keepdim=True) / -p.d_inner
-        shares = _divide(u, p)
+        scaled = dy * r
+        shares = ctx.shares
         dscan = torch.empty_like(dscan_after, memory_format=torch.contiguous_format)
         parts = run_in_threads(
             [
@@ -206,7 +204,7 @@ class _FusedStack(torch.autograd.Function):
                     p,
                     u,
                     tiles,
-                    dy * r,
+                    scaled,
                     pull,
                     dconv_after,
                     dscan_after,
@@ -215,10 +213,10 @@ class _FusedStack(torch.autograd.Function):
                 for share, tiles in zip(shares, ctx.tiles, strict=True)
             ]
         )
-        du, dconv = torch.zeros_like(u), torch.zeros_like(dconv_after)
+        du = _join(shares, [du for du, _, _ in parts])
+        dconv = torch.zeros_like(dconv_after)
         sums = _Parameters(*(torch.zeros_like(t) for t in p))
-        for share, (own_du, own_dconv, own) in zip(shares, parts, strict=True):
-            du[share.layers, share.windows] += own_du
+        for share, (_, own_dconv, own) in zip(shares, parts, strict=True):
             share.add_to(sums, own)
             rows = dconv[share.layers, share.windows]
             features, n = share.features(p), own.d_inner
@@ -244,6 +242,18 @@ def _parts(n: int, threads: int) -> list[slice]:
     threads = min(n, threads)
     edges = [i * n // threads for i in range(threads + 1)]
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _join(shares: list[_Share], parts: list[Tensor]) -> Tensor:
+    """Join what shares give for (layers, batch, time, ...): heads are summed."""
+    if len(parts) == 1:
+        return parts[0]
+    if shares[0].heads != shares[1].heads:
+        total = parts[0]
+        for part in parts[1:]:
+            total += part
+        return total
+    return torch.cat(parts, 0 if shares[0].layers != shares[1].layers else 1)
 
 
 def _conv_after(u: Tensor, p: _Parameters, before: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from braindecode_samba.nn.gates import (
 from braindecode_samba.nn.scan import grouped_scan
 from braindecode_samba.nn.tiles import State, over_tiles
 
+# bias of the step sizes beyond which a layer remembers nothing, see _can_be_fused
 _LONGEST_STEP = 100.0
 
 

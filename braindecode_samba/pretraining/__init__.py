@@ -1,6 +1,7 @@
 """Pretraining: windows in, parts of them hidden, the whole rebuilt."""
 
 from braindecode_samba.pretraining.accelerated import AcceleratedPretrainer
+from braindecode_samba.pretraining.augment import MontageAugmentation
 from braindecode_samba.pretraining.callbacks import (
     CSVLog,
     MaskingSchedule,
@@ -8,6 +9,7 @@ from braindecode_samba.pretraining.callbacks import (
     TrainingCheckpoint,
 )
 from braindecode_samba.pretraining.choice import Masking, mask_generator
+from braindecode_samba.pretraining.corpora import Corpus, write_windows
 from braindecode_samba.pretraining.losses import TimeFrequencyLoss
 from braindecode_samba.pretraining.masking import (
     block_mask,
@@ -17,6 +19,7 @@ from braindecode_samba.pretraining.masking import (
 )
 from braindecode_samba.pretraining.net import SAMBAPretrainer
 from braindecode_samba.pretraining.state import has_training_state
+from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.pretraining.watching import (
     LinearProbe,
     ReconstructionFigure,
@@ -26,19 +29,23 @@ from braindecode_samba.pretraining.watching import (
 __all__ = [
     "AcceleratedPretrainer",
     "CSVLog",
+    "Corpus",
     "LinearProbe",
     "Masking",
     "MaskingSchedule",
+    "MontageAugmentation",
     "OneCycle",
     "ReconstructionFigure",
     "SAMBAPretrainer",
     "SpatialWeights",
     "TimeFrequencyLoss",
     "TrainingCheckpoint",
+    "WindowStore",
     "block_mask",
     "has_training_state",
     "mask_generator",
     "random_mask",
     "region_mask",
     "temporal_semantic_mask",
+    "write_windows",
 ]
