@@ -579,17 +579,16 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         source = Recording(recording, self.sfreq_)
         trunk = self.model_.trunk
         n_times = samples_at_layer(trunk, source, self.layer)
+        pool = _POOLINGS[self.pooling]
+        self.model_.eval()
         if window_seconds is None:
             if stride_seconds is not None:
                 raise ValueError("stride_seconds needs window_seconds: pass both")
-            length = n_times
-            starts = [0]
-        else:
-            rate = trunk.signal.model_sfreq / steps_of_layer(self.layer)
-            length, starts = _windows_of(n_times, rate, window_seconds, stride_seconds)
-        self.model_.eval()
+            signals = self.model_.encode_recording(recording, self.layer)
+            return pool(torch.from_numpy(signals).unsqueeze(0)).numpy()
+        rate = trunk.signal.model_sfreq / steps_of_layer(self.layer)
+        length, starts = _windows_of(n_times, rate, window_seconds, stride_seconds)
         parts = encode_in_parts(trunk, source, self.layer)
-        pool = _POOLINGS[self.pooling]
         with torch.no_grad():
             rows = [pool(window) for window in _cut(parts, length, starts)]
         return torch.cat(rows).float().cpu().numpy()
