@@ -6,7 +6,6 @@ heads are fitted is in `template`; networks are no matter of this module.
 
 import dataclasses
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from braindecode_samba._paths import data_folder
+from braindecode_samba._paths import data_folder, whole_file
 from braindecode_samba.template import (
     Unknown,
     align_to_template,
@@ -451,13 +450,8 @@ def write_montage(path: str | os.PathLike[str], montage: Montage) -> None:
     comments = [f"# {line}".rstrip() for line in montage.source.splitlines()]
     text = "\n".join((*comments, "\t".join(_COLUMNS), *rows, ""))
     content = text.encode("utf-8")
-    goal = Path(path)
-    part = goal.with_name(f".{goal.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_bytes(content)
-        os.replace(part, goal)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(Path(path)) as file:
+        file.write(content)
 
 
 def montage_from_raw(

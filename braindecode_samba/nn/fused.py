@@ -31,9 +31,7 @@ def has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def run_fused(
-    p: "LayerStack", u: Tensor, d_state: int, state: State
-) -> tuple[Tensor, State]:
+def run_fused(p: "LayerStack", u: Tensor, state: State) -> tuple[Tensor, State]:
     """Run stacked layers over the next steps of a sequence.
 
     Parameters
@@ -42,8 +40,6 @@ def run_fused(
         Parameters, of layers with one group.
     u : Tensor of float32, shape (layers, batch, time, d_model)
         Inputs, on the CPU.
-    d_state : int
-        Size of the state of a feature.
     state : tuple of Tensor
         States of convolution and scan before the first step.
 

@@ -216,6 +216,12 @@ class TrunkPieces:
         early = LAYERS.index(last_layer) < LAYERS.index("encoder1")
         self.weights = weights if early else None
         self.mediation = Mediation(trunk.mediator, statistics)
+        self.stages: list[tuple[str, list[Stage]]]
+        if early:
+            embedding = Convolution(*encoder.input_embedding.as_one_convolution())
+            wanted = last_layer == "input_embedding"
+            self.stages = [("input_embedding", [embedding])] if wanted else []
+            return
         stages: list[list[Stage]] = [
             [
                 Convolution(*encoder.as_one_convolution(weights)),
@@ -228,11 +234,9 @@ class TrunkPieces:
             [Pool()],
             [self.mediation],
         ]
-        if early:
-            stages = [[Convolution(*encoder.input_embedding.as_one_convolution())]]
-        first, n = (1, 0) if early else (2, 1)
-        n = LAYERS.index(last_layer) - n
-        self.stages = list(zip(LAYERS[first : first + n], stages[:n], strict=True))
+        first = LAYERS.index("encoder1")
+        names = LAYERS[first : LAYERS.index(last_layer) + 1]
+        self.stages = list(zip(names, stages, strict=False))
 
     def push(self, x: Tensor | None, last: bool) -> dict[str, Tensor]:
         """Take the next samples.

@@ -181,7 +181,7 @@ def run_stack(
     if not torch.jit.is_scripting():
         if not torch.compiler.is_compiling():
             if _can_be_fused(p, u, ngroups):
-                return run_fused(p, u, d_state, state)
+                return run_fused(p, u, state)
             step = functools.partial(mamba2_step, p, d_state, ngroups, chunk_size)
             return over_tiles(step, u, state, n_layers * channels)
     y, conv_state, scan_state = mamba2_step(

@@ -14,6 +14,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from braindecode_samba._paths import whole_file
 from braindecode_samba._version import __version__
 from braindecode_samba.models import SAMBAReconstructor
 
@@ -59,15 +60,10 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with whole_file(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OSError(
             error.errno,
             f"{path} could not be written ({error.strerror}) and is as it was before: "

@@ -11,15 +11,15 @@ recordings go through before of `corpora`.
 import contextlib
 import dataclasses
 import json
-import os
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from braindecode_samba._paths import whole_file
 
 __all__ = [
     "STORED",
@@ -256,18 +256,12 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that gets its name when all is written, or doesn't appear."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    """Open a file by `whole_file`, and say what to do if it can't be written."""
     try:
-        with open(part, "xb") as file:
+        with whole_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError as error:
         raise OSError(
             f"{path} can't be written ({error}): make room and call write_windows "
             "again; what it had finished is kept"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
