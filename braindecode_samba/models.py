@@ -233,7 +233,8 @@ class SAMBA(_PositionedModel):
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
             features = self.head(
-                torch.matmul(stages.weights.to(stages.signals.dtype), stages.signals),
+                stages.signals,
+                stages.weights,
                 stages.encoder1,
                 stages.encoder2,
                 stages.encoder3,

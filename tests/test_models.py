@@ -489,8 +489,8 @@ def test_head_reads_rhythms_in_their_place_and_band(
     band_power, target, frequency, band, other
 ):
     row = target_names().index(target)
-    silent = band_power(rhythm_at(target, frequency, 0.0)).view(94, 2)
-    found = band_power(rhythm_at(target, frequency)).view(94, 2)
+    silent = band_power(rhythm_at(target, frequency, 0.0), torch.eye(94)).view(94, 2)
+    found = band_power(rhythm_at(target, frequency), torch.eye(94)).view(94, 2)
     assert found[:, band].argmax() == row
     assert (found - silent)[row, band] > 2
     assert (found - silent)[row, other].abs() < 0.5
@@ -503,14 +503,31 @@ def test_head_measures_power_in_log_units(band_power):
     own = 1 - band_power.surround[40, 40]
     wanted = torch.log(own**2 / 2)
     # the filter, half a second long, passes 91 % of the middle of its band
-    assert abs(band_power(x).view(94, 2)[40, 0] - wanted) < 0.25
+    assert abs(band_power(x, torch.eye(94)).view(94, 2)[40, 0] - wanted) < 0.25
 
 
 @torch.no_grad()
 def test_head_ignores_what_all_targets_share(band_power):
     x = rhythm_at("Cz", 10.0)
     shared = 5 * torch.sin(2 * torch.pi * 11 * torch.arange(512) / 128)
-    torch.testing.assert_close(band_power(x + shared), band_power(x), rtol=0, atol=1e-3)
+    alone, mixed = (band_power(z, torch.eye(94)) for z in (x, x + shared))
+    torch.testing.assert_close(mixed, alone, rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("each_window", [False, True])
+def test_head_filters_electrodes_as_if_it_filtered_targets(band_power, each_window):
+    x = torch.randn(2, 5, 700, generator=torch.Generator().manual_seed(1))
+    x = x + 30 * torch.randn(2, 1, 700)  # the reference
+    shape = (2, 94, 5) if each_window else (94, 5)
+    mixing = torch.randn(shape, generator=torch.Generator().manual_seed(2)).softmax(-1)
+    targets = mixing.double() @ x.double()
+    targets = targets - band_power.strength * band_power.surround.double() @ targets
+    rhythms = torch.nn.functional.conv1d(
+        targets.flatten(0, 1).unsqueeze(1), band_power.filters.double(), padding=32
+    )
+    wanted = torch.log(rhythms.square().mean(-1) + 1e-4).view(2, -1).float()
+    torch.testing.assert_close(band_power(x, mixing), wanted, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ and for anything but float32 on a CPU, `stack` goes its own way.
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -161,22 +162,25 @@ class _FusedStack(torch.autograd.Function):
         shares = _divide(u, p)
         keep = any(ctx.needs_input_grad)
         scan_after = torch.empty_like(scan_state, memory_format=torch.contiguous_format)
-        parts = run_in_threads(
+        ys = _Places(shares, u, p.out_proj.shape[1])
+        squares = _Places(shares, u, 1)
+        tiles = run_in_threads(
             [
                 functools.partial(
-                    _forth, share, p, u, conv_state, scan_state, scan_after, keep
+                    _forth, share, p, u, conv_state, scan_state, *into, scan_after, keep
                 )
-                for share in shares
+                for share, *into in zip(
+                    shares, ys.of_shares, squares.of_shares, strict=True
+                )
             ]
         )
-        y = _join(shares, [y for y, _, _ in parts])
-        squares = _join(shares, [squares for _, squares, _ in parts])
+        y = ys.join()
         # 1 / rms: the factor of a step commutes with the projection
-        r = torch.rsqrt(squares / p.d_inner + 1e-5)
+        r = torch.rsqrt(squares.join() / p.d_inner + 1e-5)
         y *= r
         if keep:
             ctx.save_for_backward(u, y, r, *p)
-            ctx.shares, ctx.tiles = shares, [tiles for _, _, tiles in parts]
+            ctx.shares, ctx.tiles = shares, tiles
         return y, _conv_after(u, p, conv_state), scan_after
 
     @staticmethod
@@ -191,6 +195,7 @@ class _FusedStack(torch.autograd.Function):
         pull = r.square() * (y * dy).sum(-1, keepdim=True) / -p.d_inner
         scaled = dy * r
         shares = ctx.shares
+        dus = _Places(shares, u, u.shape[3])
         dscan = torch.empty_like(dscan_after, memory_format=torch.contiguous_format)
         parts = run_in_threads(
             [
@@ -204,21 +209,23 @@ class _FusedStack(torch.autograd.Function):
                     pull,
                     dconv_after,
                     dscan_after,
+                    du,
                     dscan,
                 )
-                for share, tiles in zip(shares, ctx.tiles, strict=True)
+                for share, tiles, du in zip(
+                    shares, ctx.tiles, dus.of_shares, strict=True
+                )
             ]
         )
-        du = _join(shares, [du for du, _, _ in parts])
         dconv = torch.zeros_like(dconv_after)
         sums = _Parameters(*(torch.zeros_like(t) for t in p))
-        for share, (_, own_dconv, own) in zip(shares, parts, strict=True):
+        for share, (own_dconv, own) in zip(shares, parts, strict=True):
             share.add_to(sums, own)
             rows = dconv[share.layers, share.windows]
             features, n = share.features(p), own.d_inner
             rows[..., features] += own_dconv[..., :n]
             rows[..., p.d_inner :] += own_dconv[..., n:]
-        return du, *sums, dconv, dscan
+        return dus.join(), *sums, dconv, dscan
 
 
 def _divide(u: Tensor, p: _Parameters) -> list[_Share]:
@@ -240,16 +247,26 @@ def _parts(n: int, threads: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def _join(shares: list[_Share], parts: list[Tensor]) -> Tensor:
-    """Join what shares give for (layers, batch, time, ...): heads are summed."""
-    if len(parts) == 1:
-        return parts[0]
-    if shares[0].heads != shares[1].heads:
-        total = parts[0]
-        for part in parts[1:]:
-            total += part
-        return total
-    return torch.cat(parts, 0 if shares[0].layers != shares[1].layers else 1)
+class _Places:
+    """Where shares put what they give for (layers, batch, time, width).
+
+    Parts of one tensor; but heads are summed, so that each share of them has its own.
+    """
+
+    def __init__(self, shares: list[_Share], u: Tensor, width: int) -> None:
+        whole = u.new_empty(*u.shape[:3], width)
+        self.summed = len(shares) > 1 and shares[0].heads != shares[1].heads
+        self.whole = whole
+        self.of_shares = [whole[share.layers, share.windows] for share in shares]
+        if self.summed:
+            self.of_shares[1:] = [torch.empty_like(whole) for _ in shares[1:]]
+
+    def join(self) -> Tensor:
+        """Join what shares put there."""
+        if self.summed:
+            for other in self.of_shares[1:]:
+                self.whole += other
+        return self.whole
 
 
 def _conv_after(u: Tensor, p: _Parameters, before: Tensor) -> Tensor:
@@ -278,12 +295,14 @@ def _forth(
     u: Tensor,
     conv_state: Tensor,
     scan_state: Tensor,
+    y: Tensor,
+    squares: Tensor,
     scan_after: Tensor,
     keep: bool,
-) -> tuple[Tensor, Tensor, list[State]]:
+) -> list[State]:
     """Take a share through time: outputs without the norm's factor, sums of squares.
 
-    With ``keep`` also the state at the start of every tile.
+    Gives, with ``keep``, the state at the start of every tile.
     """
     p = share.of_parameters(whole)
     features = share.features(whole)
@@ -291,22 +310,21 @@ def _forth(
     conv_state = share.channels(whole, conv_state)
     scan_state = scan_state[share.layers, share.windows, :, features]
     scan_after = scan_after[share.layers, share.windows, :, features]
-    y = u.new_empty(*u.shape[:3], p.out_proj.shape[1])
-    squares = u.new_empty(*u.shape[:3], 1)
     kept: list[State] = []
     state = conv_state, scan_state
+    room = _Room()
     for windows, times in _grid(u, p):
         if times.start == 0:
             state = conv_state[:, windows], _copy(scan_state[:, windows])
         if keep:
             kept.append((state[0], state[1].clone()))
-        tile = _Tile(u[:, windows, times], p, state, keep_starts=False)
+        tile = _Tile(u[:, windows, times], p, state, room, keep_starts=False)
         y[:, windows, times] = tile.project()
         squares[:, windows, times] = tile.squares
         state = tile.state_after()
         if times.stop == u.shape[2]:
             scan_after[:, windows] = state[1]
-    return y, squares, kept
+    return kept
 
 
 def _back(
@@ -318,9 +336,10 @@ def _back(
     pull: Tensor,
     dconv_after: Tensor,
     dscan_after: Tensor,
+    du: Tensor,
     dscan: Tensor,
-) -> tuple[Tensor, Tensor, _Parameters]:
-    """Take a share back through time: derivatives of inputs and parameters.
+) -> tuple[Tensor, _Parameters]:
+    """Take a share back through time: derivatives of inputs, state and parameters.
 
     ``dy`` has the norm's factor in it.
     """
@@ -333,17 +352,17 @@ def _back(
         dconv_after[..., p.d_inner :] = 0
     dscan_after = dscan_after[share.layers, share.windows, :, features]
     dscan = dscan[share.layers, share.windows, :, features]
-    du, dconv = torch.empty_like(u), torch.empty_like(dconv_after)
+    dconv = torch.empty_like(dconv_after)
     sums = _Parameters(*(torch.zeros_like(t) for t in p))
     dstate = dconv_after, dscan_after
+    room = _Room()
     for (windows, times), state in zip(
         reversed(_grid(u, p)), reversed(kept), strict=True
     ):
         if times.stop == u.shape[2]:
             dstate = dconv_after[:, windows], _copy(dscan_after[:, windows])
-        tile = _Tile(
-            u[:, windows, times], p, (state[0], state[1].clone()), keep_starts=True
-        )
+        state = state[0], state[1].clone()
+        tile = _Tile(u[:, windows, times], p, state, room, keep_starts=True)
         du[:, windows, times], dstate, parts = tile.backward(
             dy[:, windows, times], pull[:, windows, times], dstate
         )
@@ -351,7 +370,24 @@ def _back(
             total += part
         if times.start == 0:
             dconv[:, windows], dscan[:, windows] = dstate
-    return du, dconv, sums
+    return dconv, sums
+
+
+class _Room:
+    """Memory that tiles fill one after the other.
+
+    It stays in the cache, and the allocator has no gaps to leave.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Give the memory of that name; what the last tile left there is void."""
+        size = math.prod(shape)
+        if name not in self.buffers or self.buffers[name].numel() < size:
+            self.buffers[name] = torch.empty(size)
+        return self.buffers[name][:size].view(shape)
 
 
 class _Tile:
@@ -365,31 +401,34 @@ class _Tile:
         Parameters.
     state : tuple of Tensor
         State before the tile; that of the scan is overwritten by that after it.
+    room : _Room
+        Where to compute; there is one tile at a time.
     keep_starts : bool
         Whether the way back will be gone.
     """
 
     def __init__(
-        self, u: Tensor, p: _Parameters, state: State, keep_starts: bool
+        self, u: Tensor, p: _Parameters, state: State, room: _Room, keep_starts: bool
     ) -> None:
         # compiled at the first use, and not where there is no numba
         from braindecode_samba.nn.kernels import BLOCK, forward
 
         layers, batch, n_times, _ = u.shape
         self.shape = layers, batch, n_times
-        self.p = p
+        self.p, self.room = p, room
         self.u = u.reshape(layers, batch * n_times, -1)
         self.conv_state, self.scan_state = state
-        self.zx = torch.bmm(self.u, p.in_proj.transpose(1, 2))
+        self.zx = room.take("zx", layers, batch * n_times, p.in_proj.shape[1])
+        torch.bmm(self.u, p.in_proj.transpose(1, 2), out=self.zx)
         n, heads = layers * batch, p.A.shape[1]
         wanted = max(p.d_inner // _UNIT, 1)
         self.n_ranges = max(
             k for k in range(1, heads + 1) if heads % k == 0 and k <= wanted
         )
         n_blocks = -(-n_times // BLOCK) if keep_starts else 0
-        self.starts = u.new_empty(n, n_blocks, *self.scan_state.shape[2:])
-        self.g = u.new_empty(layers, batch * n_times, p.d_inner)
-        squares = u.new_empty(self.n_ranges, n, n_times)
+        self.starts = room.take("starts", n, n_blocks, *self.scan_state.shape[2:])
+        self.g = room.take("g", layers, batch * n_times, p.d_inner)
+        squares = room.take("squares", self.n_ranges, n, n_times)
         _call(
             forward,
             n * self.n_ranges,
@@ -425,9 +464,10 @@ class _Tile:
         dconv_after, dscan = dstate
         dy = dy.reshape(layers, batch * n_times, -1)
         dout_proj = torch.bmm(dy.transpose(1, 2), self.g)
-        dg = torch.bmm(dy, p.out_proj)
-        dzx = torch.empty_like(self.zx)
-        dbc = dy.new_empty(self.n_ranges, n, n_times, 2 * dscan.shape[2])
+        dg = torch.bmm(dy, p.out_proj, out=self.room.take("dg", *self.g.shape))
+        dzx = self.room.take("dzx", *self.zx.shape)
+        n_bc = 2 * dscan.shape[2]
+        dbc = self.room.take("dbc", self.n_ranges, n, n_times, n_bc)
         dheads = [dy.new_zeros(n, p.A.shape[1]) for _ in range(3)]
         _call(
             backward,

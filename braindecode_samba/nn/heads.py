@@ -26,6 +26,10 @@ class BandPower(nn.Module):
     weighted mean of all targets around it subtracted, which removes the reference and
     other distant activity in any montage; the strength of the subtraction is learned.
 
+    Filtering and mixing are linear, so electrodes are filtered, and the power at a
+    target, of which each electrode has the share m, is m' C m with the covariance C of
+    the filtered electrodes: exact, and the signals at the targets are never held.
+
     Parameters
     ----------
     target_positions : Tensor, shape (n_targets, 3)
@@ -64,22 +68,60 @@ class BandPower(nn.Module):
         self.strength = nn.Parameter(torch.ones(()))
         self.n_features = len(_BANDS_HZ) * len(target_positions)
 
-    def forward(self, spatial: Tensor) -> Tensor:
-        """Log band power (batch, n_targets * bands) of (batch, n_targets, times)."""
-        rhythms = F.conv1d(
-            self.local(spatial), self.filters, padding=self.filters.shape[2] // 2
-        )
-        return self.log_power(rhythms.square().mean(-1), spatial.shape[0])
+    def forward(self, signals: Tensor, mixing: Tensor) -> Tensor:
+        """Compute the log band powers.
 
-    def local(self, spatial: Tensor) -> Tensor:
-        """Targets less their surround, one a row: (batch * n_targets, 1, times)."""
-        local = spatial - self.strength * torch.matmul(self.surround, spatial)
-        return local.flatten(0, 1).unsqueeze(1)
+        Parameters
+        ----------
+        signals : Tensor, shape (batch, channels, times)
+            Signals at the electrodes.
+        mixing : Tensor, shape (n_targets, channels) or (batch, n_targets, channels)
+            Weights of the electrodes at the targets.
 
-    def log_power(self, power: Tensor, batch: int) -> Tensor:
-        """Logarithm of powers (batch * n_targets, bands), one row a window."""
+        Returns
+        -------
+        Tensor, shape (batch, n_targets * bands)
+            The bands of one target side by side.
+        """
+        # a row each: (batch * channels, 1, times)
+        rows = signals.flatten(0, 1).unsqueeze(1)
+        rhythms = F.conv1d(rows, self.filters, padding=self.filters.shape[2] // 2)
+        n_windows, n_chans, n_times = signals.shape
+        covariance = self.covariance(rhythms.view(n_windows, n_chans, -1, n_times))
+        return self.log_power(covariance / n_times, mixing)
+
+    def covariance(self, rhythms: Tensor) -> Tensor:
+        """Sum over time of the products of filtered electrodes.
+
+        Parameters
+        ----------
+        rhythms : Tensor, shape (batch, channels, bands, times)
+            Electrodes, filtered.
+
+        Returns
+        -------
+        Tensor, shape (batch, bands, channels, channels)
+            In float64, where the device has it: what all electrodes share is large and
+            cancels later.
+        """
+        # a few samples at a time: no second copy of a long signal
+        parts = rhythms.transpose(1, 2).split(4096, dim=3)
+        wide = _widest(parts[0])
+        total = torch.matmul(wide, wide.transpose(2, 3))
+        for part in parts[1:]:
+            wide = _widest(part)
+            total = total + torch.matmul(wide, wide.transpose(2, 3))
+        return total
+
+    def log_power(self, covariance: Tensor, mixing: Tensor) -> Tensor:
+        """Log powers (batch, n_targets * bands) from covariances and `mixing`."""
+        shares = _widest(mixing)
+        around = torch.matmul(_widest(self.surround), shares)
+        shares = (shares - self.strength * around).unsqueeze(-3)
+        power = (torch.matmul(shares, covariance) * shares).sum(-1)
         # far below the power of any EEG in robust standard deviations
-        return torch.log(power.view(batch, -1) + 1e-4)
+        logs = torch.log(power.clamp(min=0.0) + 1e-4).to(mixing.dtype)
+        return logs.transpose(1, 2).flatten(1)
 
 
 class WindowFeatures(nn.Module):
@@ -130,9 +172,28 @@ class WindowFeatures(nn.Module):
         self.dropout = nn.Dropout(drop_prob)
 
     def forward(
-        self, spatial: Tensor, x1: Tensor, x2: Tensor, x3: Tensor, mediated: Tensor
+        self,
+        signals: Tensor,
+        mixing: Tensor,
+        x1: Tensor,
+        x2: Tensor,
+        x3: Tensor,
+        mediated: Tensor,
     ) -> Tensor:
-        """Features (batch, n_features) of stages (batch, features, times)."""
+        """Compute the features of windows.
+
+        Parameters
+        ----------
+        signals, mixing : Tensor
+            As for `BandPower`.
+        x1, x2, x3, mediated : Tensor, shape (batch, features, times)
+            Scales of the encoder, and the output of the mediator.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_features)
+            Features.
+        """
         variances = [
             log_variance(x1),
             log_variance(x2),
@@ -141,7 +202,7 @@ class WindowFeatures(nn.Module):
         ]
         power: Tensor | None = None
         if self.band_power is not None:
-            power = self.band_power(spatial)
+            power = self.band_power(signals, mixing)
         return self.combine(power, torch.cat(variances, dim=1))
 
     def combine(self, power: Tensor | None, variances: Tensor) -> Tensor:
@@ -150,6 +211,11 @@ class WindowFeatures(nn.Module):
         if self.power_norm is not None and power is not None:
             features = torch.cat([self.power_norm(power), features], dim=1)
         return self.dropout(features)
+
+
+def _widest(x: Tensor) -> Tensor:
+    """Take what no autocast narrows; Apple's GPUs have float32 at most."""
+    return x if x.device.type == "mps" else x.double()
 
 
 def _bandpass(low: float, high: float, sfreq: float) -> Tensor:

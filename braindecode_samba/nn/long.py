@@ -68,20 +68,18 @@ def _features_of_one(
 ) -> tuple[Tensor | None, Tensor]:
     pieces = TrunkPieces(trunk, weights, "pool3")
     band_power = head.band_power
-    rhythms = Moments()
     bands = None if band_power is None else Convolution(band_power.filters, None)
+    covariances = []
     moments = {name: Moments() for name in ("encoder1", "encoder2", "encoder3")}
     pooled = []
-    mixing = weights.to(signals.dtype)
     parts = signals.split(piece_length(signals), 2)
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         ready = pieces.push(part, last)
         if band_power is not None and bands is not None:
-            spatial = torch.matmul(mixing, part)
-            rhythm = bands.push(band_power.local(spatial), last)
-            if rhythm is not None:
-                rhythms.add(rhythm)
+            rhythms = bands.push(part.transpose(0, 1), last)
+            if rhythms is not None:
+                covariances.append(band_power.covariance(rhythms.unsqueeze(0)))
         for name, moment in moments.items():
             if name in ready:
                 moment.add(ready[name])
@@ -90,7 +88,10 @@ def _features_of_one(
     mediated = trunk.mediator(torch.cat(pooled, dim=2))
     variances = [moment.variance() for moment in moments.values()]
     variances.append(mediated.var(-1, correction=0))
-    power = None if band_power is None else band_power.log_power(rhythms.power(), 1)
+    power: Tensor | None = None
+    if band_power is not None:
+        covariance = torch.stack(covariances).sum(0) / signals.shape[2]
+        power = band_power.log_power(covariance, weights)
     return power, torch.log(torch.cat(variances, dim=1) + 1e-6)
 
 

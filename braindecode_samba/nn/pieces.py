@@ -176,11 +176,6 @@ class Moments:
         assert self.total is not None  # something was added
         return (self.total / self.count).to(self.dtype)
 
-    def power(self) -> Tensor:
-        """Mean square over time, shape (...)."""
-        assert self.squares is not None  # something was added
-        return (self.squares / self.count).to(self.dtype)
-
     def variance(self) -> Tensor:
         """Variance over time with divisor N, shape (...)."""
         assert self.total is not None  # something was added
