@@ -1,21 +1,21 @@
 """A stack of Mamba-2 layers on a CPU, compiled between its two projections.
 
 The same results as `stack.mamba2_step` and its derivatives, tile by tile (`tiles`),
-with the loops of `kernels`.  Layers, windows and heads do not meet before the output,
-so each thread takes a share of them through all of time.  Where numba is not installed,
-and for anything but float32 on a CPU, `stack` goes its own way.
+with the loops of `kernels`, divided among threads as `shares` says.  Where numba is not
+installed, and for anything but float32 on a CPU, `stack` goes its own way.
 """
 
 import functools
 import importlib.util
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from braindecode_samba.nn.shares import Parameters, Places, Share, divide
 from braindecode_samba.nn.threads import run_in_threads
 from braindecode_samba.nn.tiles import State, tile_sizes
 
@@ -69,82 +69,6 @@ def run_fused(p: "LayerStack", u: Tensor, state: State) -> tuple[Tensor, State]:
     return y, (conv_state, scan_state)
 
 
-class _Parameters(NamedTuple):
-    """Parameters of a stack as the loops take them."""
-
-    in_proj: Tensor  # (layers, z | x | B | C | dt, d_model)
-    weight: Tensor  # (layers, taps, x | B | C)
-    bias: Tensor  # (layers, x | B | C)
-    dt_bias: Tensor  # (layers, heads)
-    A: Tensor  # (layers, heads)
-    D: Tensor  # (layers, heads)
-    out_proj: Tensor  # (layers, d_model, features)
-
-    @property
-    def d_inner(self) -> int:
-        return self.out_proj.shape[2]
-
-
-class _Share(NamedTuple):
-    """What one thread does: some layers, windows and heads."""
-
-    layers: slice
-    windows: slice
-    heads: slice
-
-    def of_parameters(self, p: _Parameters) -> _Parameters:
-        """Parameters of this share alone."""
-        p = _Parameters(*(t[self.layers] for t in p))
-        n_heads = p.A.shape[1]
-        if self.heads == slice(0, n_heads):
-            return _Parameters(*(t.contiguous() for t in p))
-        features, d = self.features(p), p.d_inner
-        x = slice(d + features.start, d + features.stop)
-        dt = p.in_proj[:, p.in_proj.shape[1] - n_heads :][:, self.heads]
-        bc = p.in_proj[:, 2 * d : p.in_proj.shape[1] - n_heads]
-        return _Parameters(
-            torch.cat([p.in_proj[:, features], p.in_proj[:, x], bc, dt], 1),
-            torch.cat([p.weight[:, :, features], p.weight[:, :, d:]], 2),
-            torch.cat([p.bias[:, features], p.bias[:, d:]], 1),
-            p.dt_bias[:, self.heads].contiguous(),
-            p.A[:, self.heads].contiguous(),
-            p.D[:, self.heads].contiguous(),
-            p.out_proj[:, :, features].contiguous(),
-        )
-
-    def add_to(self, total: _Parameters, part: _Parameters) -> None:
-        """Add this share's derivatives of parameters to those of all."""
-        total = _Parameters(*(t[self.layers] for t in total))
-        n_heads, d = total.A.shape[1], total.d_inner
-        features, n = self.features(total), part.d_inner
-        x = slice(d + features.start, d + features.stop)
-        first_dt = total.in_proj.shape[1] - n_heads
-        dt = slice(first_dt + self.heads.start, first_dt + self.heads.stop)
-        last = 2 * n + first_dt - 2 * d
-        total.in_proj[:, features] += part.in_proj[:, :n]
-        total.in_proj[:, x] += part.in_proj[:, n : 2 * n]
-        total.in_proj[:, 2 * d : first_dt] += part.in_proj[:, 2 * n : last]
-        total.in_proj[:, dt] += part.in_proj[:, last:]
-        total.weight[:, :, features] += part.weight[:, :, :n]
-        total.weight[:, :, d:] += part.weight[:, :, n:]
-        total.bias[:, features] += part.bias[:, :n]
-        total.bias[:, d:] += part.bias[:, n:]
-        for whole, own in zip(total[3:6], part[3:6], strict=True):
-            whole[:, self.heads] += own
-        total.out_proj[:, :, features] += part.out_proj
-
-    def features(self, p: _Parameters) -> slice:
-        """Features of the heads."""
-        head_dim = p.d_inner // p.A.shape[1]
-        return slice(self.heads.start * head_dim, self.heads.stop * head_dim)
-
-    def channels(self, p: _Parameters, x: Tensor) -> Tensor:
-        """Channels x, B and C of this share, of (layers, windows, taps, channels)."""
-        x = x[self.layers, self.windows]
-        features = self.features(p)
-        return torch.cat([x[..., features], x[..., p.d_inner :]], -1)
-
-
 class _FusedStack(torch.autograd.Function):
     """The stack over a sequence; not twice differentiable.
 
@@ -157,19 +81,19 @@ class _FusedStack(torch.autograd.Function):
         ctx: Any, u: Tensor, *arguments: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute outputs and states after the last step."""
-        p = _Parameters(*arguments[:7])
+        p = Parameters(*arguments[:7])
         conv_state, scan_state = arguments[7:]
-        shares = _divide(u, p)
+        shares = divide(u, p)
         keep = any(ctx.needs_input_grad)
         scan_after = torch.empty_like(scan_state, memory_format=torch.contiguous_format)
-        ys = _Places(shares, u, p.out_proj.shape[1])
-        squares = _Places(shares, u, 1)
+        ys = Places(shares, u, p.out_proj.shape[1])
+        squares = Places(shares, u, 1)
         tiles = run_in_threads(
             [
                 functools.partial(
-                    _forth, share, p, u, conv_state, scan_state, *into, scan_after, keep
+                    _forth, share, p, u, conv_state, scan_state, y, s, scan_after, keep
                 )
-                for share, *into in zip(
+                for share, y, s in zip(
                     shares, ys.of_shares, squares.of_shares, strict=True
                 )
             ]
@@ -190,12 +114,12 @@ class _FusedStack(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Give the derivatives of all inputs."""
         u, y, r, *parameters = ctx.saved_tensors
-        p = _Parameters(*parameters)
+        p = Parameters(*parameters)
         # through the norm: g pulls on itself by -r^2 <g, dg> / n, and <g, dg> = <y, dy>
         pull = r.square() * (y * dy).sum(-1, keepdim=True) / -p.d_inner
         scaled = dy * r
         shares = ctx.shares
-        dus = _Places(shares, u, u.shape[3])
+        dus = Places(shares, u, u.shape[3])
         dscan = torch.empty_like(dscan_after, memory_format=torch.contiguous_format)
         parts = run_in_threads(
             [
@@ -218,7 +142,7 @@ class _FusedStack(torch.autograd.Function):
             ]
         )
         dconv = torch.zeros_like(dconv_after)
-        sums = _Parameters(*(torch.zeros_like(t) for t in p))
+        sums = Parameters(*(torch.zeros_like(t) for t in p))
         for share, (own_dconv, own) in zip(shares, parts, strict=True):
             share.add_to(sums, own)
             rows = dconv[share.layers, share.windows]
@@ -228,48 +152,7 @@ class _FusedStack(torch.autograd.Function):
         return dus.join(), *sums, dconv, dscan
 
 
-def _divide(u: Tensor, p: _Parameters) -> list[_Share]:
-    """Divide the work among threads: by layers, else by windows, else by heads."""
-    layers, batch = u.shape[:2]
-    heads = p.A.shape[1]
-    threads = torch.get_num_threads()
-    whole = slice(0, layers), slice(0, batch), slice(0, heads)
-    if layers >= threads:
-        return [_Share(part, *whole[1:]) for part in _parts(layers, threads)]
-    if batch >= threads:
-        return [_Share(whole[0], part, whole[2]) for part in _parts(batch, threads)]
-    return [_Share(*whole[:2], part) for part in _parts(heads, threads)]
-
-
-def _parts(n: int, threads: int) -> list[slice]:
-    threads = min(n, threads)
-    edges = [i * n // threads for i in range(threads + 1)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-
-class _Places:
-    """Where shares put what they give for (layers, batch, time, width).
-
-    Parts of one tensor; but heads are summed, so that each share of them has its own.
-    """
-
-    def __init__(self, shares: list[_Share], u: Tensor, width: int) -> None:
-        whole = u.new_empty(*u.shape[:3], width)
-        self.summed = len(shares) > 1 and shares[0].heads != shares[1].heads
-        self.whole = whole
-        self.of_shares = [whole[share.layers, share.windows] for share in shares]
-        if self.summed:
-            self.of_shares[1:] = [torch.empty_like(whole) for _ in shares[1:]]
-
-    def join(self) -> Tensor:
-        """Join what shares put there."""
-        if self.summed:
-            for other in self.of_shares[1:]:
-                self.whole += other
-        return self.whole
-
-
-def _conv_after(u: Tensor, p: _Parameters, before: Tensor) -> Tensor:
+def _conv_after(u: Tensor, p: Parameters, before: Tensor) -> Tensor:
     """Last inputs of the convolution: the state that the next steps need."""
     taps, channels = before.shape[2:]
     rows = p.in_proj[:, p.d_inner : p.d_inner + channels].transpose(1, 2).unsqueeze(1)
@@ -278,7 +161,7 @@ def _conv_after(u: Tensor, p: _Parameters, before: Tensor) -> Tensor:
     return past[:, :, past.shape[2] - taps :].contiguous()
 
 
-def _grid(u: Tensor, p: _Parameters) -> list[tuple[slice, slice]]:
+def _grid(u: Tensor, p: Parameters) -> list[tuple[slice, slice]]:
     """Windows and times of all tiles of (layers, windows, time, d_model), in order."""
     layers, batch, n_times, _ = u.shape
     windows, steps = tile_sizes(batch, n_times, layers * p.in_proj.shape[1] // 2)
@@ -290,8 +173,8 @@ def _grid(u: Tensor, p: _Parameters) -> list[tuple[slice, slice]]:
 
 
 def _forth(
-    share: _Share,
-    whole: _Parameters,
+    share: Share,
+    whole: Parameters,
     u: Tensor,
     conv_state: Tensor,
     scan_state: Tensor,
@@ -328,8 +211,8 @@ def _forth(
 
 
 def _back(
-    share: _Share,
-    whole: _Parameters,
+    share: Share,
+    whole: Parameters,
     u: Tensor,
     kept: list[State],
     dy: Tensor,
@@ -338,7 +221,7 @@ def _back(
     dscan_after: Tensor,
     du: Tensor,
     dscan: Tensor,
-) -> tuple[Tensor, _Parameters]:
+) -> tuple[Tensor, Parameters]:
     """Take a share back through time: derivatives of inputs, state and parameters.
 
     ``dy`` has the norm's factor in it.
@@ -353,7 +236,7 @@ def _back(
     dscan_after = dscan_after[share.layers, share.windows, :, features]
     dscan = dscan[share.layers, share.windows, :, features]
     dconv = torch.empty_like(dconv_after)
-    sums = _Parameters(*(torch.zeros_like(t) for t in p))
+    sums = Parameters(*(torch.zeros_like(t) for t in p))
     dstate = dconv_after, dscan_after
     room = _Room()
     for (windows, times), state in zip(
@@ -397,7 +280,7 @@ class _Tile:
     ----------
     u : Tensor, shape (layers, batch, time, d_model)
         Inputs.
-    p : _Parameters
+    p : Parameters
         Parameters.
     state : tuple of Tensor
         State before the tile; that of the scan is overwritten by that after it.
@@ -408,7 +291,7 @@ class _Tile:
     """
 
     def __init__(
-        self, u: Tensor, p: _Parameters, state: State, room: _Room, keep_starts: bool
+        self, u: Tensor, p: Parameters, state: State, room: _Room, keep_starts: bool
     ) -> None:
         # compiled at the first use, and not where there is no numba
         from braindecode_samba.nn.kernels import BLOCK, forward

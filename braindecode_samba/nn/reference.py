@@ -4,9 +4,11 @@ Loading files, stripping prefixes and reporting is the business of the checkpoin
 loader; here a complete state dict of the published network changes its names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
+
+from braindecode_samba.nn.unet import N_FEATURES
 
 # beginnings of names; none of them begins another
 _OURS = {
@@ -26,6 +28,50 @@ _OURS = {
     "decoder1.": "decoder.conv1.",
     "onput_embedding.": "readout.",
 }
+
+
+# sizes of all Mamba-2 layers can be read off the first one
+_CONVOLUTION = "trunk.encoder.mamba1.mamba.conv1d.weight"
+_NORM = "trunk.encoder.mamba1.mamba.norm.weight"
+
+
+def layer_sizes(
+    parameters: Mapping[str, Tensor], name_in_file: Callable[[str], str] = str
+) -> dict[str, int]:
+    """Read the sizes of the Mamba-2 layers off the parameters of a network.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Tensor
+        Parameters of either model, under our names.
+    name_in_file : callable
+        Gives the name that a parameter has for the user.
+
+    Returns
+    -------
+    dict of str to int
+        ``d_state``, ``d_conv`` and ``expand``.
+
+    Raises
+    ------
+    KeyError
+        If a parameter that tells them is missing.
+    ValueError
+        If no layer has parameters of such shapes.
+    """
+    convolution, norm = parameters[_CONVOLUTION], parameters[_NORM]
+    if convolution.dim() == 3 and norm.dim() == 1:
+        inner = len(norm)
+        expand, rest = divmod(inner, N_FEATURES)
+        d_state, odd = divmod(len(convolution) - inner, 2)
+        d_conv = convolution.shape[2]
+        if not (rest or odd) and min(expand, d_state, d_conv) > 0:
+            return {"d_state": d_state, "d_conv": d_conv, "expand": expand}
+    raise ValueError(
+        f"tensors {name_in_file(_CONVOLUTION)!r} and {name_in_file(_NORM)!r} have "
+        f"shapes {tuple(convolution.shape)} and {tuple(norm.shape)}, which no Mamba-2 "
+        f"layer of {N_FEATURES} features has"
+    )
 
 
 def rename_reference_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
