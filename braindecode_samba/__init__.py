@@ -12,6 +12,7 @@ except OSError as error:
         "the files torchaudio/lib/*.so in this environment (README, 'Installing')"
     ) from error
 
+from braindecode_samba.checkpoints import load_checkpoint
 from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures, SAMBARegressor
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
 from braindecode_samba.montages import (
@@ -35,6 +36,7 @@ __all__ = [
     "SAMBAStream",
     "__version__",
     "chs_info_from_names",
+    "load_checkpoint",
     "load_montage",
     "positions_from_chs_info",
     "positions_from_names",

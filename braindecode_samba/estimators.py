@@ -8,6 +8,7 @@ searches and other montages start afresh.  What may be handed over as X is decid
 
 import copy
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -23,6 +24,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
+from braindecode_samba.checkpoints import CheckpointReport, load_checkpoint
+from braindecode_samba.finetuning import Finetune
 from braindecode_samba.inputs import Channels, Windows
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
@@ -82,6 +85,17 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     model_params : dict, optional
         Arguments for `SAMBA` beyond those that follow from the data.  With
         ``scale="recording"`` the scale is measured on the training windows.
+    checkpoint : str or path-like, optional
+        Trained weights that the trunk starts from, see
+        `braindecode_samba.load_checkpoint`; the head starts anew. Options of the trunk
+        are those of the checkpoint, and `model_params` must not contradict them.
+    finetune : {"all", "head"} or int
+        What is trained: everything; what lies behind the trunk; or that and the last
+        so many stages of the trunk, of "spatial", "input_embedding", "encoder1",
+        "encoder2", "encoder3" and "mediator" (6 are the whole trunk). What is not
+        trained does not change, which needs a checkpoint.
+    trunk_lr_factor : float
+        Learning rate of the trunk over that of the head, at all times.
     class_weight : dict, "balanced" or None
         Weights of the classes in the loss, by label.
     callbacks : list, optional
@@ -94,7 +108,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     random_state : int, RandomState instance or None
         Seeds weights, order and dropout.  Global random states stay untouched.
     verbose : int
-        Above 0, skorch prints a table.
+        Above 0, skorch prints a table, and what was loaded is printed.
 
     Attributes
     ----------
@@ -110,6 +124,8 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         Samples of a window.
     sfreq_ : float
         Sampling rate, Hz.
+    checkpoint_report_ : CheckpointReport or None
+        What was loaded; its ``short_hash`` tells the weights apart.
 
     Notes
     -----
@@ -144,6 +160,9 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         batch_size: int = 64,
         weight_decay: float = 1e-2,
         model_params: Mapping[str, Any] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        finetune: Finetune = "all",
+        trunk_lr_factor: float = 1.0,
         class_weight: Mapping[Any, float] | str | None = None,
         callbacks: Sequence[Any] | None = None,
         validation_split: float | None = None,
@@ -160,6 +179,9 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
             batch_size=batch_size,
             weight_decay=weight_decay,
             model_params=model_params,
+            checkpoint=checkpoint,
+            finetune=finetune,
+            trunk_lr_factor=trunk_lr_factor,
             callbacks=callbacks,
             validation_split=validation_split,
             device=device,
@@ -292,7 +314,8 @@ class SAMBARegressor(RegressorMixin, Decoder):
     Parameters
     ----------
     ch_names, chs_info, sfreq, max_epochs, lr, batch_size, weight_decay, model_params, \
-    callbacks, validation_split, device, random_state, verbose
+    checkpoint, finetune, trunk_lr_factor, callbacks, validation_split, device, \
+    random_state, verbose
         As for `SAMBAClassifier`.
 
     Attributes
@@ -301,7 +324,7 @@ class SAMBARegressor(RegressorMixin, Decoder):
         Mean and standard deviation of the training targets.
     net_ : braindecode.EEGRegressor
         The trained net, with ``history``.
-    model_, n_features_in_, n_times_, sfreq_
+    model_, n_features_in_, n_times_, sfreq_, checkpoint_report_
         As for `SAMBAClassifier`.
     """
 
@@ -398,9 +421,12 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
     model : SAMBA, optional
-        Network to take as it is; it is copied.  None: one with random weights.
+        Network to take as it is; it is copied.  None: one from `checkpoint`, or with
+        random weights.
+    checkpoint : str or path-like, optional
+        Trained weights, see `braindecode_samba.load_checkpoint`; not with `model`.
     model_params : dict, optional
-        Arguments for the random `SAMBA`.
+        Arguments for the random `SAMBA`, or those that a checkpoint leaves open.
     random_state : int, RandomState instance or None
         Seeds the random weights.  Global random states stay untouched.
 
@@ -408,7 +434,7 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
     ----------
     model_ : SAMBA
         The network.
-    n_features_in_, n_times_, sfreq_
+    n_features_in_, n_times_, sfreq_, checkpoint_report_
         As for `SAMBAClassifier`.
 
     See Also
@@ -434,6 +460,7 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         layer: str = "pool3",
         pooling: str = "statistics",
         model: SAMBA | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         model_params: Mapping[str, Any] | None = None,
         batch_size: int = 64,
         device: str = "auto",
@@ -445,6 +472,7 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         self.layer = layer
         self.pooling = pooling
         self.model = model
+        self.checkpoint = checkpoint
         self.model_params = model_params
         self.batch_size = batch_size
         self.device = device
@@ -482,19 +510,30 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
             raise ValueError(
                 f"pooling={self.pooling!r} is unknown: pass one of {tuple(_POOLINGS)}"
             )
-        model = self._take_model(windows).to(choose_device(self.device))
+        model, report = self._take_model(windows)
+        model = model.to(choose_device(self.device))
         first = self._describe(model, windows.select(slice(1)))
         self._remember(windows)
         self.model_ = model
+        self.checkpoint_report_ = report
         self._n_features_out = first.shape[1]
         return self
 
-    def _take_model(self, windows: Windows) -> SAMBA:
+    def _take_model(self, windows: Windows) -> tuple[SAMBA, CheckpointReport | None]:
         if self.model is None:
+            params = {"n_outputs": 1, **self._signal_params(windows)}
+            report = None
             with seeded(draw_seed(self.random_state), torch.device("cpu")):
-                model = SAMBA(n_outputs=1, **self._signal_params(windows))
+                if self.checkpoint is None:
+                    model = SAMBA(**params)
+                else:
+                    model, report = load_checkpoint(
+                        self.checkpoint, verbose=0, **params
+                    )
             self._scale_recordings(model, windows)
-            return model
+            return model, report
+        if self.checkpoint is not None:
+            raise ValueError("pass either model or checkpoint: each is a whole network")
         if not isinstance(self.model, SAMBA):
             raise TypeError(f"model is a {type(self.model).__name__}: pass a SAMBA")
         if self.model_params:
@@ -508,7 +547,7 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
                 f"X is sampled at {windows.sfreq:g} Hz and model takes {sfreq:g} Hz: "
                 "resample X, or build SAMBA with sfreq of X"
             )
-        return copy.deepcopy(self.model)
+        return copy.deepcopy(self.model), None
 
     def _describe(self, model: SAMBA, windows: Windows) -> NDArray[np.float32]:
         pool = _POOLINGS[self.pooling]

@@ -5,9 +5,10 @@ Both join the shared trunk (`braindecode_samba.nn.trunk`) with positions from
 `braindecode_samba.estimators`.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -31,7 +32,11 @@ from braindecode_samba.nn.long import (
     long_window_features,
     rebuild_long_windows,
 )
-from braindecode_samba.nn.reference import reference_name, rename_reference_keys
+from braindecode_samba.nn.reference import (
+    layer_sizes,
+    reference_name,
+    rename_reference_keys,
+)
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Positions, Trunk
 from braindecode_samba.nn.unet import N_FEATURES, Decoder
@@ -66,6 +71,48 @@ class _PositionedModel(EEGModuleMixin, nn.Module):
             Positive weights that sum to 1 over the channels.
         """
         return self.trunk.spatial_weights(pos, ch_mask)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        map_location: str | torch.device = "cpu",
+        **arguments: Any,
+    ) -> Self:
+        """Load a trained model, or nothing: `braindecode_samba.load_checkpoint`.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path : str or path-like
+            A shipped checkpoint, a folder, a file or ``"owner/name"`` on the hub.
+        map_location : str or torch.device
+            Device of the model.
+        **arguments
+            Of `braindecode_samba.load_checkpoint`: signals and options of the model,
+            ``verbose``, and those of the hub.
+
+        Returns
+        -------
+        SAMBA or SAMBAReconstructor
+            In evaluation mode.
+
+        Raises
+        ------
+        ValueError, TypeError, ImportError
+            As for `braindecode_samba.load_checkpoint`.
+        """
+        if cls not in (SAMBA, SAMBAReconstructor):
+            # classes made of these, as braindecode's interpolating ones, have options
+            # of their own
+            return super().from_pretrained(
+                pretrained_model_name_or_path, map_location=map_location, **arguments
+            )
+        # it lies behind this module
+        from braindecode_samba.checkpoints import load_checkpoint
+
+        model, _ = load_checkpoint(pretrained_model_name_or_path, cls, **arguments)
+        return model.to(map_location)
 
     def get_output_shape(self) -> tuple[int, ...]:
         """Shape of the output for one window, see `EEGModuleMixin`."""
@@ -444,31 +491,31 @@ class SAMBAReconstructor(_PositionedModel):
         targets = check_positions(target_positions)
         renamed = rename_reference_keys(state_dict)
         try:
-            out_channels = len(state_dict["onput_embedding.bias"])
-            inner = state_dict["encoder1.1.mamba.conv1d.weight"]
-            d_inner = state_dict["encoder1.1.mamba.norm.weight"].shape[0]
+            out_channels = len(renamed["readout.bias"])
+            sizes = layer_sizes(renamed, reference_name)
         except KeyError as error:
             raise ValueError(
-                f"the state dict lacks {error}; pass all parameters of the published "
-                "network"
+                f"the state dict lacks {reference_name(error.args[0])!r}; pass all "
+                "parameters of the published network"
             ) from None
         if len(positions) != out_channels:
             raise ValueError(
                 f"the network has {out_channels} output channels and there are "
                 f"{len(positions)} positions; pass one position a channel"
             )
+        dtype = renamed["readout.bias"].dtype
         model = cls(
             n_chans=out_channels,
             readout="electrode",
             scale=None,
             spatial_init="published",
-            d_state=(inner.shape[0] - d_inner) // 2,
-            d_conv=inner.shape[2],
-            expand=d_inner // N_FEATURES,
+            d_state=sizes["d_state"],
+            d_conv=sizes["d_conv"],
+            expand=sizes["expand"],
             target_positions=targets.tolist(),
-        ).to(inner.dtype)
+        ).to(dtype)
         _load_reference(model, renamed)
-        default = torch.as_tensor(positions, dtype=inner.dtype)
+        default = torch.as_tensor(positions, dtype=dtype)
         model.trunk.positions.default = default
         # float32 constructions round positions; these stand as given
         model.trunk.spatial.target_positions.copy_(torch.as_tensor(targets))

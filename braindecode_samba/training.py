@@ -7,6 +7,7 @@ and features, are in `braindecode_samba.estimators`.
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -25,6 +26,20 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from braindecode_samba.checkpoints import (
+    Checkpoint,
+    CheckpointReport,
+    open_checkpoint,
+)
+from braindecode_samba.finetuning import (
+    Finetune,
+    adamw,
+    check_finetune,
+    freeze,
+    highest_rates,
+    set_rate,
+    trunk_first,
+)
 from braindecode_samba.inputs import Channels, Rows, Windows, read_windows
 from braindecode_samba.models import SAMBA
 from braindecode_samba.signals import MODEL_SFREQ, min_times, recording_scale
@@ -125,7 +140,7 @@ class WindowEstimator(BaseEstimator):
 
     def _scale_recordings(self, model: SAMBA, windows: Windows) -> None:
         """Give a model with one scale for all recordings that of the training data."""
-        if (self.model_params or {}).get("scale") == "recording":
+        if model.trunk.signal.scale == "recording":
             x, mask = torch.from_numpy(windows.x), windows.ch_mask
             scale = recording_scale(x, None if mask is None else torch.from_numpy(mask))
             model.trunk.signal.set_recording_scale(scale)
@@ -155,6 +170,9 @@ class Decoder(WindowEstimator):
         batch_size: int = 64,
         weight_decay: float = 1e-2,
         model_params: Mapping[str, Any] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        finetune: Finetune = "all",
+        trunk_lr_factor: float = 1.0,
         callbacks: Sequence[Any] | None = None,
         validation_split: float | None = None,
         device: str = "auto",
@@ -169,6 +187,9 @@ class Decoder(WindowEstimator):
         self.batch_size = batch_size
         self.weight_decay = weight_decay
         self.model_params = model_params
+        self.checkpoint = checkpoint
+        self.finetune = finetune
+        self.trunk_lr_factor = trunk_lr_factor
         self.callbacks = callbacks
         self.validation_split = validation_split
         self.device = device
@@ -209,7 +230,8 @@ class Decoder(WindowEstimator):
         train, valid = self._split(targets, seed)
         n_batches = math.ceil(len(targets[train]) / self.batch_size)
         n_steps = int(self.max_epochs) * n_batches  # torch takes no int of numpy
-        net = self._build_net(windows, learned, targets, n_steps)
+        checkpoint = self._open_checkpoint()
+        net = self._build_net(windows, learned, targets, n_steps, checkpoint)
         known = _default_positions(windows)
         if valid is not None:
             held_out = _samples(windows.select(valid), known)
@@ -217,13 +239,14 @@ class Decoder(WindowEstimator):
             net.set_params(train_split=predefined_split(dataset))
         with seeded(seed, net.device):
             net.initialize()
-            self._scale_recordings(net.module_, windows)
+            report = self._prepare(net.module_, windows, checkpoint)
             net.partial_fit(_samples(windows.select(train), known), targets[train])
         _refuse_untrained(net)
         _end_schedule(net)
         # the held-out windows must not travel in pickles
         net.set_params(lr=self.lr, train_split=None)
-        self._adopt(net, windows, learned, seed)
+        set_rate(net.optimizer_, self.lr)
+        self._adopt(net, windows, learned, seed, report)
         return self
 
     def _partial_fit(self, X: Any, y: ArrayLike | None, classes: Any = None) -> Self:
@@ -240,13 +263,14 @@ class Decoder(WindowEstimator):
         windows = self._read_new(X, y)
         learned, targets = self._learn(self._require(windows.y), classes)
         seed = draw_seed(self.random_state)
-        net = self._build_net(windows, learned, targets, n_steps=0)
+        checkpoint = self._open_checkpoint()
+        net = self._build_net(windows, learned, targets, 0, checkpoint)
         with seeded(seed, net.device):
             net.initialize()
-        self._scale_recordings(net.module_, windows)
+        report = self._prepare(net.module_, windows, checkpoint)
         self._train_once(net, windows, targets, seed + 1)
         _refuse_untrained(net)
-        self._adopt(net, windows, learned, seed)
+        self._adopt(net, windows, learned, seed, report)
         self._n_updates = 1
         return self
 
@@ -263,6 +287,14 @@ class Decoder(WindowEstimator):
         check_scalar(self.max_epochs, "max_epochs", Integral, min_val=1)
         check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
         check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
+        check_finetune(self.finetune, self.checkpoint is not None)
+        check_scalar(
+            self.trunk_lr_factor,
+            "trunk_lr_factor",
+            Real,
+            min_val=0,
+            include_boundaries="neither",
+        )
         if self.validation_split is not None:
             check_scalar(
                 self.validation_split,
@@ -272,6 +304,26 @@ class Decoder(WindowEstimator):
                 max_val=1,
                 include_boundaries="neither",
             )
+
+    def _open_checkpoint(self) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        activation = (self.model_params or {}).get("activation")
+        return open_checkpoint(self.checkpoint, activation=activation)
+
+    def _prepare(
+        self, model: SAMBA, windows: Windows, checkpoint: Checkpoint | None
+    ) -> CheckpointReport | None:
+        """Give a new model trained weights and its scale, and freeze what stays."""
+        report = None
+        if checkpoint is not None:
+            # a saved head knows other classes
+            report = checkpoint.fill(model, trunk_only=True)
+            if self.verbose > 0:
+                print(report)
+        self._scale_recordings(model, windows)
+        freeze(model, self.finetune)
+        return report
 
     def _require(self, y: ArrayLike | None) -> ArrayLike:
         if y is None:
@@ -316,6 +368,7 @@ class Decoder(WindowEstimator):
         learned: dict[str, Any],
         targets: NDArray[Any],
         n_steps: int,
+        checkpoint: Checkpoint | None,
     ) -> skorch.NeuralNet:
         callbacks: list[Any] = [
             ("clipping", GradientNormClipping(_MAX_GRADIENT_NORM)),
@@ -324,14 +377,22 @@ class Decoder(WindowEstimator):
         # a schedule of a single step would consist of its end, a rate near zero
         if n_steps > 1:
             schedule = LRScheduler(
-                OneCycleLR, step_every="batch", max_lr=self.lr, total_steps=n_steps
+                OneCycleLR,
+                step_every="batch",
+                max_lr=highest_rates(self.lr, self.trunk_lr_factor),
+                total_steps=n_steps,
             )
             callbacks.append((_SCHEDULE, schedule))
+        params = self._net_params(learned, targets)
         module = self._signal_params(windows)
+        if checkpoint is not None:
+            module["n_outputs"] = params["module__n_outputs"]
+            module = checkpoint.arguments(SAMBA, module)
         net = self._net_class(
             SAMBA,
             optimizer=adamw,
             optimizer__weight_decay=self.weight_decay,
+            optimizer__param_groups=trunk_first(self.trunk_lr_factor),
             lr=self.lr,
             max_epochs=int(self.max_epochs),
             batch_size=int(self.batch_size),
@@ -340,8 +401,7 @@ class Decoder(WindowEstimator):
             callbacks=callbacks,
             device=str(choose_device(self.device)),
             verbose=self.verbose,
-            **{f"module__{name}": value for name, value in module.items()},
-            **self._net_params(learned, targets),
+            **{f"module__{name}": value for name, value in module.items()} | params,
         )
         # all is known: braindecode need not guess from the samples
         net.signal_args_set_ = True
@@ -353,42 +413,20 @@ class Decoder(WindowEstimator):
         windows: Windows,
         learned: dict[str, Any],
         seed: int,
+        report: CheckpointReport | None,
     ) -> None:
         for name, value in learned.items():
             setattr(self, name, value)
         self._remember(windows)
         self._positions = _default_positions(windows)
         self._seed, self._n_updates = seed, 0
+        self.checkpoint_report_ = report
         self.net_ = net
 
     def _outputs(self, X: Any) -> NDArray[np.float32]:
         """Compute raw outputs of the network, (n, n_outputs)."""
         windows = self._read_more(X)
         return run_in_batches(self.model_, self.model_, windows, self.batch_size)
-
-
-def adamw(groups: list[dict[str, Any]], **kwargs: Any) -> torch.optim.AdamW:
-    """Build AdamW that decays the weights of layers and no other parameter.
-
-    Parameters
-    ----------
-    groups : list of dict
-        Groups of parameters as skorch hands them to an optimiser.
-    **kwargs
-        Arguments of `torch.optim.AdamW`.
-
-    Returns
-    -------
-    torch.optim.AdamW
-        With a second group without decay: biases, norms, scalars, and what is flagged
-        ``_no_weight_decay``, as the state-space parameters of Mamba are.
-    """
-    decayed: dict[str, Any] = {"params": []}
-    free: dict[str, Any] = {"params": [], "weight_decay": 0.0}
-    for parameter in (p for group in groups for p in group["params"]):
-        exempt = parameter.ndim < 2 or getattr(parameter, "_no_weight_decay", False)
-        (free if exempt else decayed)["params"].append(parameter)
-    return torch.optim.AdamW([decayed, free], **kwargs)
 
 
 def choose_device(device: str) -> torch.device:

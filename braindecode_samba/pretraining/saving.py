@@ -3,6 +3,7 @@
 The state of a run that goes on is in `braindecode_samba.pretraining.state`.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,11 +17,10 @@ from torch import Tensor
 
 from braindecode_samba._paths import whole_file
 from braindecode_samba._version import __version__
+from braindecode_samba.checkpoint_files import CONFIG, WEIGHTS, WEIGHTS_SHA256
 from braindecode_samba.models import SAMBAReconstructor
 
 __all__ = ["as_bytes", "write_checkpoint", "write_whole"]
-
-_WEIGHTS = "model.safetensors"
 
 
 def as_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -104,22 +104,25 @@ def write_checkpoint(
         If it can't be written; what was there before is unchanged.
     """
     path = Path(path)
-    if path.exists() and not (path / _WEIGHTS).exists():
+    if path.exists() and not (path / WEIGHTS).exists():
         raise FileExistsError(
             f"{path} exists and is no checkpoint: choose another folder"
         )
+    weights = as_bytes(model.state_dict())
     config = {
         **model.get_config(),  # type: ignore[operator]
         "braindecode_samba_version": __version__,
         "pretraining": dict(pretraining),
+        # who reads while this folder takes another's place can tell
+        WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
     }
     beside, old = (
         path.with_name(f".{path.name}.{uuid.uuid4().hex}.{kind}")
         for kind in ("part", "old")
     )
     try:
-        write_whole(beside / _WEIGHTS, as_bytes(model.state_dict()))
-        write_whole(beside / "config.json", json.dumps(config, indent=1).encode())
+        write_whole(beside / WEIGHTS, weights)
+        write_whole(beside / CONFIG, json.dumps(config, indent=1).encode())
         write_whole(beside / "README.md", card.encode())
         if path.exists():
             os.replace(path, old)
