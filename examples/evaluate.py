@@ -1,0 +1,328 @@
+"""
+Score SAMBA and its baselines on subjects that no one trained on
+================================================================
+
+Makes the rows of one table, as many as are missing, and prints it::
+
+    python examples/evaluate.py --data-path FOLDER --output results/imagery \
+        --align --mirror --methods csp tangent scratch finetune \
+        --checkpoint samba-e --seeds 0 1 2
+
+The task ``imagery`` tells left from right imagined fists (PhysioNet's eegmmidb, runs 4,
+8 and 12; 4 to 38 Hz, 128 Hz, 0.5 to 3.5 s from the cue), trained on subjects 1 to 28
+and scored on 29 to 39. The task ``state`` tells rest from mental arithmetic
+(PhysioNet's eegmat; windows of 2 s, 1 to 40 Hz, 128 Hz), trained on subjects 0 to 11
+and scored on 12 to 19. FOLDER (or the environment variable BRAINDECODE_SAMBA_DATA)
+holds ``eegmmidb/S001/S001R04.edf``, or MOABB's ``MNE-eegbci-data``, and
+``eegmat/Subject00_1.edf``. Rows that are finished are not repeated; a curve over the
+number of training subjects is made with ``--n-subjects 1 5 10 20 28``.
+"""
+
+import argparse
+import functools
+import os
+import sys
+from pathlib import Path
+
+import mne
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from braindecode_samba import positions_from_names
+from braindecode_samba._paths import whole_file
+from braindecode_samba.alignment import RecordingAligner
+from braindecode_samba.baselines import band_power, csp_lda, network, tangent_space
+from braindecode_samba.evaluation import estimator_digest, paired_tests, summarise
+from braindecode_samba.mirroring import mirror_windows
+from braindecode_samba.protocols import (
+    checkpoint_digest,
+    fine_tuned,
+    from_scratch,
+    linear_probe,
+    nonlinear_probe,
+)
+from braindecode_samba.tables import ResumableTable
+
+# %%
+# Trials
+# ------
+# Recordings are read once, cut, and kept in one file beside the table.
+
+SFREQ = 128
+SUBJECTS = {"imagery": ((1, 28), (29, 39)), "state": ((0, 11), (12, 19))}
+NETWORKS = {"shallow": "ShallowFBCSPNet", "eegnet": "EEGNet", "ctnet": "CTNet"}
+PRETRAINED = ("probe", "mlp", "finetune")
+METHODS = ("csp", "tangent", "band-power", *NETWORKS, "scratch", *PRETRAINED)
+MOABB_LAYOUT = "MNE-eegbci-data/files/eegmmidb/1.0.0"
+
+
+def edf(folder, *names):
+    """Read the first of some files that is there."""
+    for name in names:
+        if (folder / name).is_file():
+            return mne.io.read_raw_edf(folder / name, preload=True, verbose="error")
+    sys.exit(f"{folder} holds none of {', '.join(names)}")
+
+
+def imagery(folder, subject, window):
+    """Left (0) and right (1) imagined fists of a subject: volts, labels, names."""
+    parts = []
+    for run in (4, 8, 12):
+        name = f"S{subject:03d}/S{subject:03d}R{run:02d}.edf"
+        raw = edf(folder, f"eegmmidb/{name}", f"{MOABB_LAYOUT}/{name}")
+        mne.datasets.eegbci.standardize(raw)
+        raw.filter(4, 38, verbose="error")
+        cues = {"T1": 0, "T2": 1}
+        events, _ = mne.events_from_annotations(raw, cues, verbose="error")
+        last = window[1] - 1 / raw.info["sfreq"]
+        epochs = mne.Epochs(
+            raw, events, None, window[0], last, None, preload=True, verbose="error"
+        ).resample(SFREQ, verbose="error")
+        parts.append((epochs.get_data(), epochs.events[:, 2]))
+    X, y = map(np.concatenate, zip(*parts, strict=True))
+    return X, y, raw.ch_names
+
+
+def state(folder, subject, window):
+    """Rest (0) and arithmetic (1), the last minute of each: volts, labels, names."""
+    parts = []
+    for label in (0, 1):
+        raw = edf(folder, f"eegmat/Subject{subject:02d}_{label + 1}.edf")
+        raw.drop_channels(["EEG A2-A1", "ECG ECG"])
+        raw.rename_channels(lambda name: name.removeprefix("EEG "))
+        raw.filter(1, 40, verbose="error").resample(SFREQ, verbose="error")
+        seconds = raw.n_times / SFREQ
+        raw.crop(max(0, seconds - 60), None)
+        epochs = mne.make_fixed_length_epochs(
+            raw, window[1] - window[0], preload=True, verbose="error"
+        )
+        X = epochs.get_data()
+        parts.append((X, np.full(len(X), label)))
+    X, y = map(np.concatenate, zip(*parts, strict=True))
+    return X, y, raw.ch_names
+
+
+def read_trials(file, task, folder, window):
+    """Trials of all subjects of a task, from the file if they were cut before."""
+    if not file.exists():
+        if not folder:
+            sys.exit("say where the recordings are: --data-path FOLDER")
+        (first, _), (_, last) = SUBJECTS[task]
+        cut = {"imagery": imagery, "state": state}[task]
+        parts = []
+        for subject in tqdm(range(first, last + 1), desc="recordings", disable=None):
+            X, y, names = cut(Path(folder), subject, window)
+            parts.append((X * 1e6, y, np.full(len(y), subject)))
+        X, y, groups = map(np.concatenate, zip(*parts, strict=True))
+        with whole_file(file) as opened:
+            np.savez(
+                opened,
+                X=X.astype(np.float32),
+                y=y,
+                groups=groups,
+                names=np.array(names),
+            )
+    with np.load(file) as trials:
+        return {name: trials[name] for name in trials.files}
+
+
+# %%
+# Methods
+# -------
+# All get the same trials; each is a clone-able classifier of arrays.
+
+
+def make_method(method, names, seed, checkpoint, device, epochs, finetune, trunk_lr):
+    """Build a method by its short name."""
+    drawn = {"random_state": seed, "device": device}
+    budget = {} if epochs is None else {"max_epochs": epochs}
+    channels = {"ch_names": tuple(names), "sfreq": SFREQ}
+    if method == "csp":
+        return csp_lda(sfreq=SFREQ)
+    if method == "tangent":
+        return tangent_space(sfreq=SFREQ)
+    if method == "band-power":
+        return band_power(sfreq=SFREQ)
+    if method in NETWORKS:
+        return network(NETWORKS[method], sfreq=SFREQ, **drawn, **budget)
+    if method == "scratch":
+        return from_scratch(**channels, **drawn, **budget)
+    if method == "probe":
+        return linear_probe(checkpoint=checkpoint, **channels, **drawn)
+    if method == "mlp":
+        return nonlinear_probe(checkpoint=checkpoint, **channels, **drawn)
+    tuning = {"finetune": finetune, "trunk_lr_factor": trunk_lr}
+    return fine_tuned(checkpoint, **channels, **drawn, **budget, **tuning)
+
+
+def draw_subjects(task, n_subjects, seed):
+    """Training subjects: the first of a shuffled list, so that sets are nested."""
+    (first, last), _ = SUBJECTS[task]
+    shuffled = np.random.default_rng(seed).permutation(np.arange(first, last + 1))
+    return np.sort(shuffled[:n_subjects])
+
+
+def score_row(
+    dataset,
+    pipeline,
+    seed,
+    n_train,
+    align,
+    mirror,
+    window,
+    weights,
+    estimator,
+    *,
+    trials,
+    make,
+):
+    """Train one method and score each test subject; weights and estimator name it."""
+    data = read_trials(trials, dataset, None, window)
+    X, y, groups, names = (data[name] for name in ("X", "y", "groups", "names"))
+    if align:
+        # each recording by itself and without labels, also of those who are scored
+        X = RecordingAligner().fit_transform(X, groups=groups)
+    train = np.isin(groups, draw_subjects(dataset, n_train, seed))
+    train_X, train_y = X[train], y[train]
+    if mirror:
+        train_X, train_y = mirror_windows(
+            train_X,
+            train_y,
+            positions_from_names(names.tolist()),
+            {0: 1, 1: 0} if dataset == "imagery" else {},
+            random_state=seed,
+        )
+    fitted = make(pipeline, names.tolist(), seed).fit(train_X, train_y)
+    _, (first, last) = SUBJECTS[dataset]
+    test = (first <= groups) & (groups <= last)
+    evidence = _evidence(fitted, X[test])
+    y, groups = y[test], groups[test]
+    pooled = roc_auc_score(y, evidence)
+    return [
+        {
+            "subject": int(subject),
+            "score": roc_auc_score(y[groups == subject], evidence[groups == subject]),
+            "score over all trials": pooled,
+            "test subject's unlabelled trials used": int(
+                align * (groups == subject).sum()
+            ),
+        }
+        for subject in range(first, last + 1)
+    ]
+
+
+def _evidence(fitted, X):
+    """Evidence for the second class, one number a trial."""
+    if hasattr(fitted, "decision_function"):
+        return fitted.decision_function(X)
+    return fitted.predict_proba(X)[:, 1]
+
+
+# %%
+# The table
+# ---------
+
+
+def parse(arguments=None):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    add = parser.add_argument
+    add("--task", choices=list(SUBJECTS), default="imagery")
+    add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
+    add("--output", type=Path, default=Path("results"), help="folder of the table")
+    add("--methods", nargs="+", choices=METHODS, default=["csp", "tangent"])
+    add("--checkpoint", help="name, folder or file, for probe, mlp and finetune")
+    add("--align", action="store_true", help="whiten each recording, for all methods")
+    add("--mirror", action="store_true", help="mirror half of the training trials")
+    add("--window", nargs=2, type=float, help="seconds, from the cue for imagery")
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--n-subjects", nargs="+", type=int, help="training subjects; all by default")
+    add("--epochs", type=int, help="of every network; each its own by default")
+    add("--finetune", default="all", help="all, head or a number of stages")
+    add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
+    add("--device", default="auto")
+    add("--n-jobs", type=int, default=1, help="rows at a time")
+    options = parser.parse_args(arguments)
+    (first, last), _ = SUBJECTS[options.task]
+    everybody = last - first + 1
+    options.n_subjects = options.n_subjects or [everybody]
+    if not all(1 <= n <= everybody for n in options.n_subjects):
+        parser.error(f"--n-subjects goes from 1 to {everybody}")
+    if options.window is None:
+        options.window = [0.5, 3.5] if options.task == "imagery" else [0.0, 2.0]
+    if options.finetune.isdigit():
+        options.finetune = int(options.finetune)
+    if "finetune" in options.methods and not options.checkpoint:
+        parser.error("finetune needs --checkpoint")
+    return options
+
+
+def list_rows(options, make, names):
+    """List the settings of all rows that were asked for."""
+    digest = checkpoint_digest(options.checkpoint)
+    return [
+        {
+            "dataset": options.task,
+            "pipeline": method,
+            "seed": seed,
+            "n_train": n_train,
+            "align": options.align,
+            "mirror": options.mirror,
+            "window": list(options.window),
+            "weights": digest if method in PRETRAINED else "none",
+            "estimator": estimator_digest(make(method, names, seed)),
+        }
+        for method in options.methods
+        for seed in options.seeds
+        for n_train in options.n_subjects
+    ]
+
+
+def main(arguments=None):
+    """Compute what is missing and print the table."""
+    options = parse(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    span = "-".join(f"{edge:g}" for edge in options.window)
+    trials = options.output.resolve() / f"{options.task}-{span}s.npz"
+    data = read_trials(trials, options.task, options.data_path, options.window)
+    make = functools.partial(
+        make_method,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        epochs=options.epochs,
+        finetune=options.finetune,
+        trunk_lr=options.trunk_lr,
+    )
+    rows = list_rows(options, make, data["names"].tolist())
+    table = ResumableTable(options.output / "rows", command=" ".join(sys.argv))
+    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
+    table.run(
+        rows,
+        functools.partial(score_row, trials=trials, make=make),
+        n_jobs=options.n_jobs,
+    )
+    report(table.to_frame(rows))
+
+
+def report(scores):
+    """Print means for each number of training subjects, and paired tests."""
+    unlabelled = "test subject's unlabelled trials used"
+    for n_train, part in scores.groupby("n_train"):
+        means = summarise(part).round(3)
+        others = part.groupby(["dataset", "pipeline"])
+        means["over all trials"] = others["score over all trials"].mean().round(3)
+        means[unlabelled] = others[unlabelled].mean().round(1)
+        runs = part.drop_duplicates("configuration")
+        means["minutes"] = (
+            runs.groupby(["dataset", "pipeline"])["minutes"].mean().round(1)
+        )
+        print(f"\nAUC over test subjects, {n_train} training subjects")
+        print(means.reset_index().to_string(index=False))
+        if part["pipeline"].nunique() > 1:
+            print("\np (one-sided) that the first is no better than the second")
+            print(paired_tests(part).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
