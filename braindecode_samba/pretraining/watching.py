@@ -3,10 +3,11 @@
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -16,10 +17,12 @@ from sklearn.utils import check_consistent_length
 from skorch.callbacks import Callback
 
 from braindecode_samba.pretraining.batches import collate
+from braindecode_samba.pretraining.drawing import (
+    draw_reconstruction,
+    lay_out_panels,
+    rebuild_window,
+)
 from braindecode_samba.pretraining.saving import write_whole
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["LinearProbe", "ReconstructionFigure", "SpatialWeights"]
 
@@ -96,7 +99,7 @@ class LinearProbe(Callback):
 
 
 class ReconstructionFigure(Callback):
-    """Draw a window, what was visible of it, and what was made of it.
+    """Draw a window, what was hidden of it, and what was made of it, with spectra.
 
     Parameters
     ----------
@@ -117,14 +120,8 @@ class ReconstructionFigure(Callback):
         self.n_channels = n_channels
 
     def initialize(self) -> Self:
-        """Check the settings and that matplotlib is there."""
+        """Check the settings."""
         _check_every(self.every)
-        try:
-            import matplotlib.figure  # noqa: F401
-        except ImportError:
-            raise ImportError(
-                "ReconstructionFigure draws with matplotlib: pip install matplotlib"
-            ) from None
         return self
 
     def on_epoch_end(
@@ -139,13 +136,10 @@ class ReconstructionFigure(Callback):
         if epoch % self.every or net.process_[0]:
             return
         dataset = dataset_train if dataset_valid is None else dataset_valid
-        batch = collate([dataset[0]])
-        target, output, mask = net.rebuild_batch(batch, net.masking)
-        present = batch["ch_mask"][0].nonzero()[: self.n_channels, 0]
-        seen = mask[:, None].expand_as(target) if mask.dim() == 2 else mask
-        figure = _draw(
-            *(values.cpu()[0, present].numpy() for values in (target, output, seen))
-        )
+        window = rebuild_window(net, dataset[0], self.n_channels)
+        # no pyplot: it would keep the figure, and choose a backend for all
+        figure = Figure(layout="constrained")
+        draw_reconstruction(lay_out_panels(figure, len(window.rows)), window)
         figure.suptitle(f"epoch {epoch}")
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=120)
@@ -184,25 +178,6 @@ class SpatialWeights(Callback):
         file = io.BytesIO()
         np.save(file, weights)
         write_whole(Path(self.folder) / f"epoch-{epoch:05d}.npy", file.getvalue())
-
-
-def _draw(
-    target: NDArray[np.float32], output: NDArray[np.float32], seen: NDArray[np.bool_]
-) -> "Figure":
-    """Signals, visible parts and reconstructions of (channels, times), a row each."""
-    from matplotlib.figure import Figure
-
-    # no pyplot: it would keep the figure, and choose a backend for the whole process
-    figure = Figure(figsize=(9, 1 + 1.1 * len(target)), layout="constrained")
-    rows = figure.subplots(len(target), sharex=True, squeeze=False)[:, 0]
-    for axes, signal, rebuilt, visible in zip(rows, target, output, seen, strict=True):
-        axes.plot(signal, color="0.7", label="original")
-        axes.plot(np.where(visible, signal, np.nan), color="k", label="visible")
-        axes.plot(rebuilt, color="tab:red", lw=1, label="rebuilt")
-        axes.set_yticks([])
-    rows[0].legend(loc="upper right", ncols=3, fontsize="small")
-    rows[-1].set_xlabel("samples at the model's rate")
-    return figure
 
 
 def _check_every(every: int) -> None:

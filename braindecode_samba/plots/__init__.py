@@ -1,0 +1,27 @@
+"""Figures: maps over the scalp, rebuilt signals, embeddings, attributions.
+
+Every function draws into the axes that it is given, or into a new figure of pyplot, and
+returns the figure.  Maps are drawn by MNE.
+
+To see where the signals lie that drive a decision, use `plot_decision_pattern`: on
+simulated EEG, whose sources are known, it points at them; attributions do so less well,
+and spatial weights not at all.
+"""
+
+from braindecode_samba.plots.decisions import plot_attribution, plot_decision_pattern
+from braindecode_samba.plots.scalp import plot_scalp_map
+from braindecode_samba.plots.weights import (
+    animate_spatial_weights,
+    plot_spatial_weights,
+)
+from braindecode_samba.plots.windows import plot_embedding, plot_reconstruction
+
+__all__ = [
+    "animate_spatial_weights",
+    "plot_attribution",
+    "plot_decision_pattern",
+    "plot_embedding",
+    "plot_reconstruction",
+    "plot_scalp_map",
+    "plot_spatial_weights",
+]
