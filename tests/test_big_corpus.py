@@ -1,0 +1,51 @@
+"""A store that is bigger than what training may hold: memory, on a small scale.
+
+The real size, and speed, are for ``python -m tests.benchmarks.corpus``.
+"""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from benchmarks.corpus import train, tree_memory, watched_memory, write_store
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is read from /proc"
+)
+STORE = 400e6  # bytes
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("big") / "store", STORE)
+
+
+def test_the_store_holds_that_many_distinct_bytes(store):
+    size = sum(recording.n_bytes for recording in store.recordings)
+    assert size == pytest.approx(STORE, rel=0.05)
+    firsts = [store[row]["x"] for row in range(0, len(store), len(store) // 20)]
+    assert len({window.numpy().tobytes() for window in firsts}) == len(firsts)
+
+
+def test_training_holds_a_small_part_of_the_store(store):
+    # libraries, compiled loops and what steps of this size take
+    train(store, "small", 2, 0, 4)
+    before = tree_memory(os.getpid())
+    with watched_memory(pause=0.05) as peak:
+        train(store, "small", 20, 2, 4)
+    assert peak[0].once - before.once < STORE / 4
+    assert peak[0].summed > 2 * before.summed  # the workers were seen
+
+
+def test_a_store_that_is_read_whole_is_noticed(store):
+    before = tree_memory(os.getpid())
+    with watched_memory(pause=0.05) as peak:
+        whole = [
+            np.array(np.load(store.folder / f"{recording.key}.npy", mmap_mode="r"))
+            for recording in store.recordings
+        ]
+        assert len(whole) == len(store.recordings)
+        after = tree_memory(os.getpid())
+    assert peak[0].once - before.once > 0.9 * STORE
+    assert after.once - before.once > 0.9 * STORE
