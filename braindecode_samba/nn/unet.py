@@ -265,13 +265,17 @@ class Decoder(nn.Module):
         mamba3 : Tensor, shape (batch, 128, times // 4)
             The same before upsampling.
         """
-        mamba3 = self.mamba3(self.conv3(_join(x3, mediated)))
+        weight, bias = self.conv3.weight, self.conv3.bias
+        assert bias is not None  # as it was made
+        stretched = _stretch(mediated, x3.shape[2])
+        mamba3 = self.mamba3(_convolve_joined(x3, stretched, weight, bias))
         d3 = _stretch(mamba3, x2.shape[2])
-        d2 = self.mamba2(self.conv2(_join(x2, d3)))
+        weight, bias = self.conv2.weight, self.conv2.bias
+        assert bias is not None  # as it was made
+        d2 = self.mamba2(_convolve_joined(x2, d3, weight, bias))
         weight, bias = self.last_convolution(readout)
-        joined = _join(x1, d2)
-        weight, bias = weight.to(joined.dtype), bias.to(joined.dtype)
-        return F.conv1d(joined, weight, bias, padding=1), d3, mamba3
+        stretched = _stretch(d2, x1.shape[2])
+        return _convolve_joined(x1, stretched, weight, bias), d3, mamba3
 
     def last_convolution(
         self, readout: tuple[Tensor, Tensor] | None
@@ -300,8 +304,17 @@ class Decoder(nn.Module):
         return joint, torch.mv(matrix, bias) + readout[1].to(bias.dtype)
 
 
-def _join(skip: Tensor, deep: Tensor) -> Tensor:
-    return torch.cat([skip, _stretch(deep, skip.shape[2])], dim=1)
+def _convolve_joined(
+    skip: Tensor, deep: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    """Convolve the features of both, of one length, as if they were joined.
+
+    To join them would write both into fresh memory, which takes longer.
+    """
+    weight, bias = weight.to(skip.dtype), bias.to(skip.dtype)
+    n = skip.shape[1]
+    y = F.conv1d(skip, weight[:, :n], bias, padding=1)
+    return y + F.conv1d(deep.to(skip.dtype), weight[:, n:], padding=1)
 
 
 def _stretch(x: Tensor, n_times: int) -> Tensor:
