@@ -19,7 +19,7 @@ def data_folder(kind: str) -> Path:
 
     Parameters
     ----------
-    kind : {"montages", "checkpoints"}
+    kind : {"montages", "checkpoints", "benchmark"}
         Which folder.
 
     Returns
