@@ -49,7 +49,7 @@ MODELS = {
 
 
 @st.composite
-def windows(draw, n_chans=(3, 3), n_times=(8, 80)):
+def windows(draw, n_chans=(3, 3), n_times=(16, 80)):
     """Draw windows (n, channels, times): noise with the worst that amplifiers do."""
     shape = tuple(draw(st.integers(*ends)) for ends in ((1, 3), n_chans, n_times))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))

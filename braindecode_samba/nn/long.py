@@ -29,7 +29,8 @@ def piece_length(x: Tensor) -> int:
 
 def goes_in_pieces(x: Tensor) -> bool:
     """Whether windows (batch, channels, times) are long and need no gradients."""
-    return not torch.is_grad_enabled() and x.shape[2] > 2 * piece_length(x)
+    long = x.dim() == 3 and x.shape[2] > 2 * piece_length(x)
+    return long and not torch.is_grad_enabled()
 
 
 def long_window_features(

@@ -124,6 +124,11 @@ def _check_windows(x: Tensor, ch_mask: Tensor | None) -> None:
             f"x has shape {tuple(x.shape)} and dtype {x.dtype}; pass real windows of "
             "shape (batch, channels, times)"
         )
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: pass at least one window of at least one "
+            "channel"
+        )
     if ch_mask is None:
         return
     if ch_mask.dtype != torch.bool or ch_mask.shape not in (x.shape[1:2], x.shape[:2]):

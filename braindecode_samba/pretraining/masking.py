@@ -138,8 +138,9 @@ def random_mask(
         If the ratio is out of range or the window is shorter than 2 samples.
     """
     check_settings(ratio)
+    visible = _visible(n_times, ratio)
     draws = _uniform(batch, 1, n_times, generator)
-    shown = draws.topk(_visible(n_times, ratio)).indices
+    shown = draws.topk(visible).indices
     mask = torch.zeros_like(draws, dtype=torch.bool)
     return mask.scatter_(1, shown, True)
 
@@ -231,7 +232,7 @@ def region_mask(
     Raises
     ------
     ValueError
-        If a setting is out of range.
+        If a setting is out of range or the window is shorter than 2 samples.
 
     References
     ----------
@@ -239,6 +240,7 @@ def region_mask(
     9 cm and short spans.
     """
     check_settings(ratio, span=span)
+    _refuse_short(n_times)
     if not radius > 0:
         raise ValueError(f"radius={radius}: pass metres, above 0")
     batch, channels = positions.shape[:2]
@@ -292,11 +294,15 @@ def check_settings(ratio: float, **counts: int) -> None:
             raise ValueError(f"{name}={count}: pass at least 1")
 
 
-def _visible(n_times: int, ratio: float) -> int:
+def _refuse_short(n_times: int) -> None:
     if n_times < 2:
         raise ValueError(
             f"windows of {n_times} samples can't be hidden in part: pass at least 2"
         )
+
+
+def _visible(n_times: int, ratio: float) -> int:
+    _refuse_short(n_times)
     return min(max(1, round((1 - ratio) * n_times)), n_times - 1)
 
 
