@@ -26,6 +26,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from braindecode_samba.checkpoint_configs import SIGNAL_OPTIONS
 from braindecode_samba.checkpoints import (
     Checkpoint,
     CheckpointReport,
@@ -46,14 +47,6 @@ from braindecode_samba.signals import MODEL_SFREQ, min_times, recording_scale
 
 _MAX_GRADIENT_NORM = 1.0
 _SCHEDULE = "one_cycle"
-_FROM_DATA = (
-    "n_outputs",
-    "n_chans",
-    "chs_info",
-    "n_times",
-    "input_window_seconds",
-    "sfreq",
-)
 RandomState = int | np.random.RandomState | None
 
 
@@ -90,7 +83,7 @@ class WindowEstimator(BaseEstimator):
                 f"model_params is a {type(params).__name__}: pass a dict of arguments "
                 "of SAMBA"
             )
-        if given := [name for name in _FROM_DATA if name in params]:
+        if given := [name for name in SIGNAL_OPTIONS if name in params]:
             raise ValueError(
                 f"model_params holds {', '.join(given)}: leave out what follows from "
                 "the data"
