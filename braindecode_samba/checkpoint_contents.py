@@ -17,11 +17,10 @@ from braindecode_samba.checkpoint_configs import (
     options_of,
     trunk_options,
 )
-from braindecode_samba.checkpoint_files import CheckpointError
+from braindecode_samba.checkpoint_files import CheckpointError, short_hash
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
 from braindecode_samba.nn.reference import reference_name
 
-_SHORT = 12
 # the authors' files hold parameters alone; the rest is for the caller to know
 _UNTOLD = frozenset({"model_sfreq", "scale", "target_positions"})
 _CONSTANTS = (".recording_scale", ".target_positions")
@@ -62,7 +61,7 @@ class CheckpointReport:
     @property
     def short_hash(self) -> str:
         """First digits of the hash: a parameter that tells weights apart."""
-        return self.sha256[:_SHORT]
+        return short_hash(self.sha256)
 
     def __str__(self) -> str:
         """One line for people."""

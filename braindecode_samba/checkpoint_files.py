@@ -5,6 +5,7 @@ What the tensors and the configuration mean is decided in
 `braindecode_samba.pretraining.saving`.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -34,6 +35,7 @@ _WRAPPERS = ("model_state_dict", "state_dict")
 _PREFIXES = ("model.", "module.")
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.01
+_SHORT = 12
 
 
 class CheckpointError(ValueError):
@@ -58,7 +60,7 @@ class CheckpointFiles:
     weights: bytes
     config: dict[str, Any] | None
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """Hash of the file of weights, 64 hexadecimal digits."""
         return hashlib.sha256(self.weights).hexdigest()
@@ -67,6 +69,11 @@ class CheckpointFiles:
     def config_path(self) -> Path:
         """Where the configuration is, or would be."""
         return self.path.with_name(CONFIG)
+
+
+def short_hash(sha256: str) -> str:
+    """First digits of a hash of weights: a parameter that tells them apart."""
+    return sha256[:_SHORT]
 
 
 def shipped_checkpoints() -> dict[str, Path]:

@@ -19,7 +19,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags
 
 from braindecode_samba._version import __version__
-from braindecode_samba.checkpoint_files import find_checkpoint, read_checkpoint_files
+from braindecode_samba.checkpoint_files import (
+    find_checkpoint,
+    read_checkpoint_files,
+    short_hash,
+)
 from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures
 from braindecode_samba.inputs import Channels
 from braindecode_samba.nets import ProbeNet
@@ -123,7 +127,7 @@ def checkpoint_digest(checkpoint: Checkpoint | None) -> str:
         return "none"
     files = read_checkpoint_files(find_checkpoint(checkpoint))
     config = json.dumps(files.config, sort_keys=True).encode()
-    return f"{files.sha256[:12]}-{hashlib.sha256(config).hexdigest()[:8]}"
+    return f"{short_hash(files.sha256)}-{hashlib.sha256(config).hexdigest()[:8]}"
 
 
 def linear_probe(
@@ -174,13 +178,12 @@ def linear_probe(
     regression = LogisticRegression(
         class_weight="balanced", max_iter=1_000_000, random_state=random_state
     )
-    return Pipeline(
-        [
-            ("provenance", _provenance(checkpoint, random_state)),
-            ("features", features),
-            ("scaler", StandardScaler()),
-            ("classifier", OneVsRestClassifier(regression)),
-        ]
+    return _pipeline(
+        checkpoint,
+        random_state,
+        features=features,
+        scaler=StandardScaler(),
+        classifier=OneVsRestClassifier(regression),
     )
 
 
@@ -228,13 +231,7 @@ def nonlinear_probe(
         random_state=random_state,
     )
     probe = ProbeNet(max_epochs=max_epochs, device=device, random_state=random_state)
-    return Pipeline(
-        [
-            ("provenance", _provenance(checkpoint, random_state)),
-            ("features", features),
-            ("classifier", probe),
-        ]
-    )
+    return _pipeline(checkpoint, random_state, features=features, classifier=probe)
 
 
 def fine_tuned(
@@ -288,12 +285,7 @@ def fine_tuned(
         device=device,
         random_state=random_state,
     )
-    return Pipeline(
-        [
-            ("provenance", _provenance(checkpoint, random_state)),
-            ("classifier", classifier),
-        ]
-    )
+    return _pipeline(checkpoint, random_state, classifier=classifier)
 
 
 def from_scratch(
@@ -332,10 +324,12 @@ def from_scratch(
         device=device,
         random_state=random_state,
     )
-    return Pipeline(
-        [("provenance", _provenance(None, random_state)), ("classifier", classifier)]
-    )
+    return _pipeline(None, random_state, classifier=classifier)
 
 
-def _provenance(checkpoint: Checkpoint | None, seed: int | None) -> Provenance:
-    return Provenance(checkpoint_digest(checkpoint), str(seed))
+def _pipeline(
+    checkpoint: Checkpoint | None, seed: int | None, **steps: BaseEstimator
+) -> Pipeline:
+    """Put steps behind the one that says which weights and seed they stand for."""
+    provenance = Provenance(checkpoint_digest(checkpoint), str(seed))
+    return Pipeline([("provenance", provenance), *steps.items()])
