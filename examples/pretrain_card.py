@@ -9,7 +9,14 @@ from pathlib import Path
 
 import torch
 
-CURVE = ("train_loss", "valid_loss", "valid_time", "valid_frequency", "probe_auc")
+CURVE = (
+    "train_loss",
+    "valid_loss",
+    "valid_time",
+    "valid_frequency",
+    "valid_envelope",
+    "probe_auc",
+)
 
 
 def write_card(config, net, learnt, watched, hours, command):

@@ -159,7 +159,8 @@ def test_a_batch_without_anything_to_judge_has_loss_zero():
     [
         ({"alpha": -1.0}, "alpha=-1.0"),
         ({"beta": float("inf")}, "beta=inf"),
-        ({"alpha": 0.0, "beta": 0.0}, "both 0"),
+        ({"alpha": 0.0, "beta": 0.0}, "give one part"),
+        ({"gamma": 1.0, "sfreq": 60.0}, "sfreq=60"),
         ({"norm": "forward"}, "norm='forward'"),
         ({"region": "hidden"}, "region='hidden'"),
     ],
@@ -174,3 +175,58 @@ def test_missing_masks_and_other_shapes_are_refused():
         TimeFrequencyLoss(region="masked")(windows(1, 2, 8), windows(1, 2, 8))
     with pytest.raises(ValueError, match=r"\(1, 2, 8\) and target \(1, 1, 8\)"):
         TimeFrequencyLoss()(windows(1, 2, 8), windows(1, 1, 8))
+
+
+def rhythm(hz, amplitude=1.0, n_times=512, phase=0.0):
+    t = torch.arange(n_times, dtype=torch.float64) / 128
+    return amplitude * torch.sin(2 * math.pi * hz * t + phase).view(1, 1, -1)
+
+
+def test_envelopes_know_strength_and_not_phase():
+    loss = TimeFrequencyLoss(alpha=0, beta=0, gamma=1)
+    target = rhythm(10)
+
+    shifted = loss(rhythm(10, phase=1.5), target)
+    weaker = loss(rhythm(10, amplitude=0.5), target)
+
+    assert shifted < 0.05
+    # two of the three bands hold nearly nothing: a third of log 4
+    assert weaker.item() == pytest.approx(math.log(4) / 3, rel=0.25)
+
+
+def test_envelopes_of_a_rebuilt_window_are_those_of_hidden_samples():
+    target = rhythm(10, n_times=1024)
+    mask = torch.ones(1, 1024, dtype=torch.bool)
+    mask[:, :256] = False
+    wrong = target.clone()
+    wrong[..., 512:] = 0  # visible: not judged
+    silent = target.clone()
+    silent[..., :256] = 0
+    loss = TimeFrequencyLoss(alpha=0, beta=0, gamma=1, region="masked")
+
+    assert loss(wrong, target, mask) == 0
+    assert loss(silent, target, mask) > 0.5
+
+
+@pytest.mark.parametrize("region", ["all", "masked"])
+def test_envelopes_leave_out_absent_channels_and_their_gradient(region):
+    output, target = windows(2, 2, 3, 128)
+    output = output.requires_grad_()
+    target = target.clone()
+    target[:, 2] = float("nan")
+    mask = temporal_semantic_mask(2, 128, generator=torch.Generator().manual_seed(0))
+    present = torch.tensor([True, True, False])
+    loss = TimeFrequencyLoss(gamma=1, region=region)
+
+    whole = loss(output, target, mask, present)
+    whole.backward()
+
+    part = loss(output[:, :2], target[:, :2], mask)
+    assert whole.item() == pytest.approx(part.item(), rel=1e-12)
+    assert torch.isfinite(output.grad).all()
+    assert not output.grad[:, 2].any()
+
+
+def test_envelopes_need_half_a_second():
+    with pytest.raises(ValueError, match="63 samples"):
+        TimeFrequencyLoss(gamma=1)(windows(1, 2, 63), windows(1, 2, 63))

@@ -63,7 +63,9 @@ class BandPower(nn.Module):
         distance = torch.cdist(target_positions, target_positions) / HEAD_RADIUS
         weights = (-surround * distance.square()).softmax(-1)
         self.register_buffer("surround", weights, persistent=False)
-        filters = torch.stack([_bandpass(low, high, sfreq) for low, high in _BANDS_HZ])
+        filters = torch.stack(
+            [bandpass_filter(low, high, sfreq) for low, high in _BANDS_HZ]
+        )
         self.register_buffer("filters", filters.unsqueeze(1), persistent=False)
         self.strength = nn.Parameter(torch.ones(()))
         self.n_features = len(_BANDS_HZ) * len(target_positions)
@@ -218,8 +220,21 @@ def _widest(x: Tensor) -> Tensor:
     return x if x.device.type == "mps" else x.double()
 
 
-def _bandpass(low: float, high: float, sfreq: float) -> Tensor:
-    """Symmetric FIR filter: the difference of two windowed low-passes."""
+def bandpass_filter(low: float, high: float, sfreq: float) -> Tensor:
+    """Symmetric FIR filter of 65 taps: the difference of two windowed low-passes.
+
+    Parameters
+    ----------
+    low, high : float
+        Edges of the band, Hz, below half the rate.
+    sfreq : float
+        Rate, Hz.
+
+    Returns
+    -------
+    Tensor, shape (65,)
+        The filter.
+    """
     t = torch.arange(_TAPS) - _TAPS // 2
     high, low = 2 * high / sfreq, 2 * low / sfreq
     ideal = high * torch.sinc(high * t) - low * torch.sinc(low * t)

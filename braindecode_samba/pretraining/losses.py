@@ -1,4 +1,4 @@
-"""How far rebuilt windows are from the signals: in time and in frequency.
+"""How far rebuilt windows are from the signals: in time, frequency and band power.
 
 Sums and numbers of values are kept apart, so that several processes can join them.
 """
@@ -8,11 +8,20 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braindecode_samba.nn.heads import bandpass_filter
+from braindecode_samba.signals import MODEL_SFREQ
 
 __all__ = ["LossParts", "LossSums", "TimeFrequencyLoss"]
 
 _NORMS = ("ortho", "backward")
 _REGIONS = ("all", "masked")
+_BANDS_HZ = ((4.0, 8.0), (8.0, 13.0), (13.0, 30.0))
+# half a second at the model's rate, and a value every eighth of a second
+_SMOOTHED, _HOP = 64, 16
+# keeps the logarithm of silence finite; windows are in robust standard deviations
+_FLOOR = 1e-2
 
 
 class LossSums(NamedTuple):
@@ -22,18 +31,21 @@ class LossSums(NamedTuple):
     frequency: Tensor  # sum of |F(e)|^2
     n_samples: Tensor
     n_bins: Tensor
+    envelope: Tensor  # sum of differences of log band power
+    n_powers: Tensor
 
 
 class LossParts(NamedTuple):
-    """The loss and the two means of which it is the weighted sum, scalars."""
+    """The loss and the means of which it is the weighted sum, scalars."""
 
     loss: Tensor
     time: Tensor
     frequency: Tensor
+    envelope: Tensor
 
 
 class TimeFrequencyLoss(nn.Module):
-    r"""Absolute error in time plus squared error in frequency.
+    r"""Absolute error in time plus squared error in frequency, and band power.
 
     ``alpha * mean |e| + beta * mean |F(e)|^2`` with the error e of present channels and
     its one-sided Fourier transform F over time, ``n_times // 2 + 1`` bins.
@@ -42,16 +54,26 @@ class TimeFrequencyLoss(nn.Module):
     error, so that its weight grows with the window; with ``"ortho"`` it is about the
     mean squared error, of windows of any length.
 
+    Where a sample can't be known, both parts are least for zeros: a network learns to
+    rebuild rhythms too small, and has no use for how strong they are. ``gamma`` adds
+    the mean absolute difference of log power, smoothed over half a second, in the
+    bands 4 to 8, 8 to 13 and 13 to 30 Hz, which asks for the strength of a rhythm even
+    where its phase can't be known.
+
     Parameters
     ----------
-    alpha, beta : float
-        Weights of the two parts, not negative and not both 0.
+    alpha, beta, gamma : float
+        Weights of the error in time, in frequency and of the envelopes; not negative
+        and not all 0. Envelopes need windows of at least half a second.
     norm : {"ortho", "backward"}
         Normalisation of the Fourier transform.
     region : {"all", "masked"}
         ``"masked"`` judges hidden samples alone: the transform is that of the error
         with visible samples set to 0, and the bins of a channel count for its hidden
-        share, so that the parts don't fall with the number of hidden samples.
+        share, so that the parts don't fall with the number of hidden samples. Envelopes
+        are those of the completed window, and each value counts for its hidden share.
+    sfreq : float
+        Rate of the windows, Hz, for the bands.
 
     Raises
     ------
@@ -60,7 +82,7 @@ class TimeFrequencyLoss(nn.Module):
 
     Notes
     -----
-    ``norm="backward", region="all"`` is the published loss.
+    ``norm="backward", region="all", gamma=0`` is the published loss.
 
     References
     ----------
@@ -75,27 +97,41 @@ class TimeFrequencyLoss(nn.Module):
     tensor(True)
     """
 
+    filters: Tensor
+
     def __init__(
         self,
         alpha: float = 1.0,
         beta: float = 1.0,
         norm: str = "ortho",
         region: str = "all",
+        gamma: float = 0.0,
+        sfreq: float = MODEL_SFREQ,
     ) -> None:
         super().__init__()
-        for name, weight in (("alpha", alpha), ("beta", beta)):
+        for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
             if not 0 <= weight < math.inf:
                 raise ValueError(f"{name}={weight}: pass a finite weight, 0 or above")
-        if alpha == beta == 0:
-            raise ValueError("alpha and beta are both 0: give one part a weight")
+        if alpha == beta == gamma == 0:
+            raise ValueError("alpha, beta and gamma are 0: give one part a weight")
+        if gamma and not 2 * _BANDS_HZ[-1][1] < sfreq < math.inf:
+            raise ValueError(
+                f"sfreq={sfreq:g} Hz does not hold the bands up to "
+                f"{_BANDS_HZ[-1][1]:g} Hz of the envelopes: pass gamma=0"
+            )
         if norm not in _NORMS:
             raise ValueError(f"norm={norm!r} is unknown: pass one of {_NORMS}")
         if region not in _REGIONS:
             raise ValueError(f"region={region!r} is unknown: pass one of {_REGIONS}")
         self.alpha = alpha
         self.beta = beta
+        self.gamma = gamma
         self.norm = norm
         self.region = region
+        filters = [bandpass_filter(low, high, sfreq) for low, high in _BANDS_HZ]
+        self.register_buffer(
+            "filters", torch.stack(filters).unsqueeze(1), persistent=False
+        )
 
     def forward(
         self,
@@ -158,6 +194,14 @@ class TimeFrequencyLoss(nn.Module):
             if mask is None:
                 raise ValueError("region='masked' needs the mask: pass mask")
             counted = counted & ~(mask.unsqueeze(1) if mask.dim() == 2 else mask)
+        if self.gamma:
+            # an absent channel may hold anything
+            target = target.masked_fill(~counts.unsqueeze(-1), 0.0)
+            envelope, n_powers = self._envelopes(
+                torch.where(counted, output, target), target, counted
+            )
+        else:
+            envelope = n_powers = error.new_zeros(())
         error = error.masked_fill(~counted, 0.0)
         spectrum = torch.fft.rfft(error, norm=self.norm)
         n_samples = counted.sum().to(error.dtype)
@@ -166,7 +210,31 @@ class TimeFrequencyLoss(nn.Module):
             torch.view_as_real(spectrum).square().sum(),
             n_samples,
             n_samples * (spectrum.shape[-1] / error.shape[-1]),
+            envelope,
+            n_powers,
         )
+
+    def _envelopes(
+        self, completed: Tensor, target: Tensor, counted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sum the differences of log band powers, and count them."""
+        if completed.shape[-1] < _SMOOTHED:
+            raise ValueError(
+                f"windows have {completed.shape[-1]} samples, and envelopes need "
+                f"{_SMOOTHED}: pass longer ones, or gamma=0"
+            )
+        difference = self._log_power(completed) - self._log_power(target)
+        share = F.avg_pool1d(counted.flatten(0, 1).to(difference.dtype), _SMOOTHED, _HOP)
+        share = share.unsqueeze(1)  # (batch * channels, 1, values)
+        return (difference.abs() * share).sum(), share.sum() * len(_BANDS_HZ)
+
+    def _log_power(self, x: Tensor) -> Tensor:
+        """Log power of each band over time, (batch * channels, bands, values)."""
+        rows = x.flatten(0, 1).unsqueeze(1)
+        rows = rows if rows.dtype == torch.float64 else rows.float()
+        filters = self.filters.to(rows.dtype)
+        bands = F.conv1d(rows, filters, padding=filters.shape[-1] // 2)
+        return torch.log(F.avg_pool1d(bands.square(), _SMOOTHED, _HOP) + _FLOOR)
 
     def parts(self, sums: LossSums) -> LossParts:
         """Turn sums into means and the loss.
@@ -184,12 +252,13 @@ class TimeFrequencyLoss(nn.Module):
         # a batch may hold nothing that counts; its loss is 0
         time = sums.time / sums.n_samples.where(sums.n_samples > 0, 1.0)
         frequency = sums.frequency / sums.n_bins.where(sums.n_bins > 0, 1.0)
-        loss = self.alpha * time + self.beta * frequency
-        return LossParts(loss, time, frequency)
+        envelope = sums.envelope / sums.n_powers.where(sums.n_powers > 0, 1.0)
+        loss = self.alpha * time + self.beta * frequency + self.gamma * envelope
+        return LossParts(loss, time, frequency, envelope)
 
     def extra_repr(self) -> str:
         """Name the settings, for ``print``."""
         return (
             f"alpha={self.alpha}, beta={self.beta}, norm={self.norm!r}, "
-            f"region={self.region!r}"
+            f"region={self.region!r}, gamma={self.gamma}"
         )

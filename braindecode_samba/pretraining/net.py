@@ -47,7 +47,7 @@ from braindecode_samba.training import (
 __all__ = ["SAMBAPretrainer"]
 
 _MAX_GRADIENT_NORM = 1.0
-_PARTS = ("time", "frequency")
+_PARTS = ("time", "frequency", "envelope")
 
 
 class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
