@@ -224,7 +224,9 @@ class TimeFrequencyLoss(nn.Module):
                 f"{_SMOOTHED}: pass longer ones, or gamma=0"
             )
         difference = self._log_power(completed) - self._log_power(target)
-        share = F.avg_pool1d(counted.flatten(0, 1).to(difference.dtype), _SMOOTHED, _HOP)
+        share = F.avg_pool1d(
+            counted.flatten(0, 1).to(difference.dtype), _SMOOTHED, _HOP
+        )
         share = share.unsqueeze(1)  # (batch * channels, 1, values)
         return (difference.abs() * share).sum(), share.sum() * len(_BANDS_HZ)
 
