@@ -153,6 +153,11 @@ class SAMBA(_PositionedModel):
         ``"power"`` (ours): log band power of the spatial embedding, each target against
         its surround, beside the log variance of the deeper stages. ``"variance"``: the
         deeper stages alone.
+    surround : float
+        Start of the strength with which ``head="power"`` subtracts a target's surround,
+        which is learned. 1 serves recordings as they are; 0 those that were whitened
+        (`braindecode_samba.alignment.RecordingAligner`), which have lost what is common
+        to all electrodes before.
     d_state, d_conv, expand : int
         Sizes of the Mamba-2 layers; published values by default.
     target_positions : sequence of sequence of float, shape (n_targets, 3), optional
@@ -203,6 +208,7 @@ class SAMBA(_PositionedModel):
         scale: str | None = "window",
         spatial_init: str = "distance",
         head: str = "power",
+        surround: float = 1.0,
         d_state: int = 16,
         d_conv: int = 2,
         expand: int = 8,
@@ -237,6 +243,7 @@ class SAMBA(_PositionedModel):
             kind=head,
             activation=activation,
             drop_prob=drop_prob,
+            surround=surround,
         )
         self.final_layer = nn.Linear(self.head.n_features, self.n_outputs)
 

@@ -243,7 +243,7 @@ def fine_tuned(
     finetune: str | int = "all",
     trunk_lr_factor: float = 0.1,
     max_epochs: int = 15,
-    lr: float = 1e-3,
+    lr: float = 1e-2,
     batch_size: int = 64,
     model_params: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -260,11 +260,12 @@ def fine_tuned(
     finetune : {"all", "head"} or int
         What is trained: everything, the head alone, or the last so many stages.
     trunk_lr_factor : float
-        Rate of the pretrained part, as a share of the head's.
+        Rate of the trunk, as a share of the head's.
     max_epochs : int
         Passes over the training windows.
     lr : float
-        Highest rate of the head.
+        Highest rate of the head, which reads normalised powers and takes much higher
+        rates than the trunk.
 
     Returns
     -------
@@ -293,8 +294,9 @@ def from_scratch(
     ch_names: Sequence[str] | None = None,
     chs_info: Channels | None = None,
     sfreq: float | None = None,
+    trunk_lr_factor: float = 0.1,
     max_epochs: int = 15,
-    lr: float = 1e-3,
+    lr: float = 1e-2,
     batch_size: int = 64,
     model_params: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -304,8 +306,8 @@ def from_scratch(
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, max_epochs, lr, batch_size, model_params, device, \
-    random_state
+    ch_names, chs_info, sfreq, trunk_lr_factor, max_epochs, lr, batch_size, \
+    model_params, device, random_state
         As for `fine_tuned`, with the same budget by default.
 
     Returns
@@ -317,6 +319,7 @@ def from_scratch(
         ch_names=ch_names,
         chs_info=chs_info,
         sfreq=sfreq,
+        trunk_lr_factor=trunk_lr_factor,
         max_epochs=max_epochs,
         lr=lr,
         batch_size=batch_size,

@@ -500,10 +500,23 @@ def test_head_reads_rhythms_in_their_place_and_band(
 def test_head_measures_power_in_log_units(band_power):
     x = torch.zeros(1, 94, 4096)
     x[0, 40] = torch.sin(2 * torch.pi * 10 * torch.arange(4096) / 128)
-    own = 1 - band_power.surround[40, 40]
+    own = 1 - band_power.around[40, 40]
     wanted = torch.log(own**2 / 2)
     # the filter, half a second long, passes 91 % of the middle of its band
     assert abs(band_power(x, torch.eye(94)).view(94, 2)[40, 0] - wanted) < 0.25
+
+
+@pytest.mark.parametrize("surround", [0.0, 0.5])
+def test_surround_is_where_the_strength_of_the_subtraction_starts(surround):
+    model = SAMBA(n_outputs=2, chs_info=chs_info_from_names(["C3", "Cz", "C4"]), surround=surround)
+
+    assert model.head.band_power.strength.item() == surround
+    assert model.get_config()["surround"] == surround
+
+
+def test_a_surround_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="surround=nan"):
+        SAMBA(n_outputs=2, chs_info=chs_info_from_names(["C3"]), surround=float("nan"))
 
 
 @torch.no_grad()
@@ -522,7 +535,7 @@ def test_head_filters_electrodes_as_if_it_filtered_targets(band_power, each_wind
     shape = (2, 94, 5) if each_window else (94, 5)
     mixing = torch.randn(shape, generator=torch.Generator().manual_seed(2)).softmax(-1)
     targets = mixing.double() @ x.double()
-    targets = targets - band_power.strength * band_power.surround.double() @ targets
+    targets = targets - band_power.strength * band_power.around.double() @ targets
     rhythms = torch.nn.functional.conv1d(
         targets.flatten(0, 1).unsqueeze(1), band_power.filters.double(), padding=32
     )

@@ -4,6 +4,8 @@ The trunk ends in signals over time; a head ends in numbers a window.  The last 
 layer belongs to the model (`braindecode_samba.models`).
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +17,8 @@ from braindecode_samba.nn.unet import N_DEEP_FEATURES, N_FEATURES
 # mu and beta: the rhythms that movement, imagery, rest and effort change
 _BANDS_HZ = ((8.0, 13.0), (13.0, 30.0))
 _TAPS = 65
+# sharpness of a target's surround, as `kappa` of `DistanceWeights`: small is wide
+_SURROUND_KAPPA = 2.0
 _N_DEEP = 32
 
 
@@ -37,22 +41,24 @@ class BandPower(nn.Module):
     sfreq : float
         Rate of the signals, Hz.
     surround : float
-        Sharpness of the surround, in the units of ``kappa`` of `DistanceWeights`: small
-        is wide.
+        Start of the strength of the subtraction: 1 removes what a target shares with
+        its surround, 0 nothing.
 
     Raises
     ------
     ValueError
-        If the rate is too low for the bands.
+        If the rate is too low for the bands, or the strength is no finite number.
     """
 
-    surround: Tensor
+    around: Tensor
     filters: Tensor
 
     def __init__(
-        self, target_positions: Tensor, sfreq: float, surround: float = 2.0
+        self, target_positions: Tensor, sfreq: float, surround: float = 1.0
     ) -> None:
         super().__init__()
+        if not math.isfinite(surround):
+            raise ValueError(f"surround={surround}: pass a number, 1 or 0 for example")
         if sfreq <= 2 * _BANDS_HZ[-1][1]:
             raise ValueError(
                 f"model_sfreq={sfreq:g} Hz does not hold the band up to "
@@ -61,13 +67,13 @@ class BandPower(nn.Module):
                 f"{2 * _BANDS_HZ[-1][1]:g} Hz"
             )
         distance = torch.cdist(target_positions, target_positions) / HEAD_RADIUS
-        weights = (-surround * distance.square()).softmax(-1)
-        self.register_buffer("surround", weights, persistent=False)
+        weights = (-_SURROUND_KAPPA * distance.square()).softmax(-1)
+        self.register_buffer("around", weights, persistent=False)
         filters = torch.stack(
             [bandpass_filter(low, high, sfreq) for low, high in _BANDS_HZ]
         )
         self.register_buffer("filters", filters.unsqueeze(1), persistent=False)
-        self.strength = nn.Parameter(torch.ones(()))
+        self.strength = nn.Parameter(torch.tensor(float(surround)))
         self.n_features = len(_BANDS_HZ) * len(target_positions)
 
     def forward(self, signals: Tensor, mixing: Tensor) -> Tensor:
@@ -118,7 +124,7 @@ class BandPower(nn.Module):
     def log_power(self, covariance: Tensor, mixing: Tensor) -> Tensor:
         """Log powers (batch, n_targets * bands) from covariances and `mixing`."""
         shares = _widest(mixing)
-        around = torch.matmul(_widest(self.surround), shares)
+        around = torch.matmul(_widest(self.around), shares)
         shares = (shares - self.strength * around).unsqueeze(-3)
         power = (torch.matmul(shares, covariance) * shares).sum(-1)
         # far below the power of any EEG in robust standard deviations
@@ -142,11 +148,13 @@ class WindowFeatures(nn.Module):
         Activation behind the layer that narrows the deep features.
     drop_prob : float
         Dropout of the features.
+    surround : float
+        As for `BandPower`.
 
     Raises
     ------
     ValueError
-        If ``kind`` is unknown.
+        If ``kind`` is unknown, or as for `BandPower`.
     """
 
     def __init__(
@@ -156,6 +164,7 @@ class WindowFeatures(nn.Module):
         kind: str = "power",
         activation: type[nn.Module] = nn.ELU,
         drop_prob: float = 0.5,
+        surround: float = 1.0,
     ) -> None:
         super().__init__()
         if kind not in ("power", "variance"):
@@ -168,7 +177,7 @@ class WindowFeatures(nn.Module):
         self.band_power: BandPower | None = None
         self.power_norm: nn.LayerNorm | None = None
         if kind == "power":
-            self.band_power = BandPower(target_positions, sfreq)
+            self.band_power = BandPower(target_positions, sfreq, surround)
             self.power_norm = nn.LayerNorm(self.band_power.n_features)
             self.n_features += self.band_power.n_features
         self.dropout = nn.Dropout(drop_prob)
