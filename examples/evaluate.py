@@ -133,10 +133,14 @@ def read_trials(file, task, folder, window):
 # All get the same trials; each is a clone-able classifier of arrays.
 
 
-def make_method(method, names, seed, checkpoint, device, epochs, finetune, trunk_lr):
+def make_method(
+    method, names, seed, checkpoint, align, device, epochs, finetune, trunk_lr
+):
     """Build a method by its short name."""
     drawn = {"random_state": seed, "device": device}
     budget = {} if epochs is None else {"max_epochs": epochs}
+    # whitened electrodes share nothing that a surround could take away
+    shape = {"model_params": {"drop_prob": 0.2, "surround": 0.0 if align else 1.0}}
     channels = {"ch_names": tuple(names), "sfreq": SFREQ}
     if method == "csp":
         return csp_lda(sfreq=SFREQ)
@@ -147,13 +151,15 @@ def make_method(method, names, seed, checkpoint, device, epochs, finetune, trunk
     if method in NETWORKS:
         return network(NETWORKS[method], sfreq=SFREQ, **drawn, **budget)
     if method == "scratch":
-        return from_scratch(**channels, **drawn, **budget)
+        return from_scratch(
+            trunk_lr_factor=trunk_lr, **channels, **drawn, **budget, **shape
+        )
     if method == "probe":
         return linear_probe(checkpoint=checkpoint, **channels, **drawn)
     if method == "mlp":
         return nonlinear_probe(checkpoint=checkpoint, **channels, **drawn)
     tuning = {"finetune": finetune, "trunk_lr_factor": trunk_lr}
-    return fine_tuned(checkpoint, **channels, **drawn, **budget, **tuning)
+    return fine_tuned(checkpoint, **channels, **drawn, **budget, **shape, **tuning)
 
 
 def draw_subjects(task, n_subjects, seed):
@@ -186,13 +192,15 @@ def score_row(
     train = np.isin(groups, draw_subjects(dataset, n_train, seed))
     train_X, train_y = X[train], y[train]
     if mirror:
-        train_X, train_y = mirror_windows(
+        mirrored = mirror_windows(
             train_X,
             train_y,
             positions_from_names(names.tolist()),
             {0: 1, 1: 0} if dataset == "imagery" else {},
-            random_state=seed,
+            share=1.0,
         )
+        train_X = np.concatenate([train_X, mirrored[0]])
+        train_y = np.concatenate([train_y, mirrored[1]])
     fitted = make(pipeline, names.tolist(), seed).fit(train_X, train_y)
     _, (first, last) = SUBJECTS[dataset]
     test = (first <= groups) & (groups <= last)
@@ -234,7 +242,7 @@ def parse(arguments=None):
     add("--methods", nargs="+", choices=METHODS, default=["csp", "tangent"])
     add("--checkpoint", help="name, folder or file, for probe, mlp and finetune")
     add("--align", action="store_true", help="whiten each recording, for all methods")
-    add("--mirror", action="store_true", help="mirror half of the training trials")
+    add("--mirror", action="store_true", help="train on mirrored trials as well")
     add("--window", nargs=2, type=float, help="seconds, from the cue for imagery")
     add("--seeds", nargs="+", type=int, default=[0])
     add("--n-subjects", nargs="+", type=int, help="training subjects; all by default")
@@ -289,6 +297,7 @@ def main(arguments=None):
     make = functools.partial(
         make_method,
         checkpoint=options.checkpoint,
+        align=options.align,
         device=options.device,
         epochs=options.epochs,
         finetune=options.finetune,

@@ -222,6 +222,23 @@ def test_a_classifier_comes_back_with_its_head(tmp_path, motor_chs_info, make_ee
     assert "final_layer.weight" in report.new
 
 
+def test_a_reconstructor_that_braindecode_saved_fills_a_classifier(
+    tmp_path, motor_chs_info
+):
+    options = {"chs_info": motor_chs_info, "sfreq": 250, "n_times": 500}
+    model = SAMBAReconstructor(**options, **SMALL)
+    model.save_pretrained(tmp_path)
+
+    loaded, report = load_checkpoint(tmp_path, SAMBA, n_outputs=2)
+
+    assert {name.split(".")[0] for name in report.used} == {"trunk"}
+    weight = model.trunk.mediator.state_dict()
+    for name, tensor in loaded.trunk.mediator.state_dict().items():
+        assert torch.equal(tensor, weight[name])
+    _, report = load_checkpoint(tmp_path, SAMBAReconstructor)
+    assert report.new == report.left_over == ()
+
+
 def test_an_activation_with_weights_comes_back(tmp_path):
     model = SAMBA(n_outputs=2, activation=nn.PReLU, **SMALL)
     nn.init.constant_(model.head.deep[2].weight, 0.7)

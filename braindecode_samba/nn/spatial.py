@@ -158,7 +158,8 @@ class CoordinateReadout(nn.Module):
         self, in_features: int, target_positions: Tensor, init: str = "distance"
     ) -> None:
         super().__init__()
-        self.register_buffer("target_positions", target_positions)
+        # memory of its own: of two tensors that share it, safetensors keeps one
+        self.register_buffer("target_positions", target_positions.clone())
         self.to_targets = nn.Conv1d(in_features, len(target_positions), 1)
         self.weights = DistanceWeights(init)
 

@@ -1,0 +1,105 @@
+"""
+Probe a checkpoint: what do its features know?
+==============================================
+
+A linear classifier on features of a network that stays as it is tells what pretraining
+put into them, layer by layer, beside the same network with random weights and beside
+band power of the electrodes. On simulated EEG, whose alpha rhythm is strong or weak::
+
+    python examples/plot_linear_probe.py
+
+A probe says what can be read off linearly, not how well a fine-tuned network decodes.
+"""
+
+# %%
+# Strong or weak alpha
+# --------------------
+# A rhythm at the back of the head varies in strength from window to window; above the
+# person's median is one class, below it the other. Four people train the probe, four
+# others score it.
+
+import argparse
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from braindecode_samba import SAMBAFeatures
+from braindecode_samba.baselines import band_power
+from braindecode_samba.protocols import linear_probe
+from braindecode_samba.simulation import EEGSimulator
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+parser.add_argument("--checkpoint", default="samba-e", help="name, folder or file")
+parser.add_argument("--figure", help="file to write the figure to")
+args, _ = parser.parse_known_args()  # a gallery has arguments of its own
+
+people = 8
+X, targets, subjects, info = EEGSimulator(seed=5).regression(people, n_trials=30)
+X = X[..., : round(2 * info["sfreq"])]
+alpha = targets[:, 0]
+medians = np.array([np.median(alpha[subjects == s]) for s in range(1, people + 1)])
+y = np.where(alpha > medians[subjects - 1], "strong", "weak")
+train = subjects <= people // 2
+
+
+def score(probe):
+    """Mean over the people of the test, and its deviation."""
+    evidence = probe.fit(X[train], y[train]).decision_function(X[~train])
+    areas = [
+        roc_auc_score(y[subjects == one] == "weak", evidence[subjects[~train] == one])
+        for one in np.unique(subjects[~train])
+    ]
+    return np.mean(areas), np.std(areas)
+
+
+# %%
+# Layer by layer
+# --------------
+# The published probe takes nine statistics over time of the layer ``"pool3"``. Here
+# also of the other scales, and of the log variance alone.
+
+signals = {"ch_names": tuple(info["ch_names"]), "sfreq": info["sfreq"]}
+layers = ("spatial", "encoder1", "encoder2", "pool3", "mediator")
+found = {}
+for weights, checkpoint in (("pretrained", args.checkpoint), ("random", None)):
+    for layer in layers:
+        probe = linear_probe(
+            checkpoint=checkpoint, layer=layer, random_state=0, **signals
+        )
+        found[weights, layer] = score(probe)
+        mean, deviation = found[weights, layer]
+        print(f"{weights:10s} {layer:9s} AUC {mean:.2f} +- {deviation:.2f}")
+mean, deviation = score(band_power(sfreq=info["sfreq"]))
+print(f"band power of the electrodes   AUC {mean:.2f} +- {deviation:.2f}")
+
+# %%
+# Features by name
+# ----------------
+# The features are columns with names, for whatever else one wants to do with them.
+
+features = SAMBAFeatures(
+    checkpoint=args.checkpoint, layer="pool3", random_state=0, **signals
+)
+table = features.fit(X[train]).set_output(transform="pandas").transform(X[:3])
+print(table.iloc[:, :4].round(2))
+
+# %%
+# A figure
+# --------
+
+fig, axes = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+places = np.arange(len(layers))
+for shift, weights in ((-0.1, "pretrained"), (0.1, "random")):
+    means, deviations = np.transpose([found[weights, layer] for layer in layers])
+    axes.errorbar(
+        places + shift, means, deviations, fmt="o-", capsize=3, label=f"{weights} trunk"
+    )
+axes.axhline(mean, color="0.4", linestyle="--", label="band power of electrodes")
+axes.axhline(0.5, color="0.7", linestyle=":")
+axes.set_xticks(places, layers)
+axes.set(ylabel="AUC of people never seen", ylim=(0.4, 1.02))
+axes.legend(loc="lower left")
+if args.figure:
+    fig.savefig(args.figure, dpi=120)
+plt.show()
