@@ -87,6 +87,7 @@ def decision_pattern(
     groups: ArrayLike | None = None,
     target: Any = None,
     bands: Mapping[str, tuple[float, float]] = BANDS,
+    recorded: Any = None,
 ) -> NDArray[np.float64]:
     r"""Tell how band power at each electrode goes with the decision.
 
@@ -111,6 +112,9 @@ def decision_pattern(
         for a regressor the number of the estimated column, by default the only one.
     bands : mapping of str to (float, float)
         Lowest and highest frequency, Hz.
+    recorded : like X, optional
+        The same windows as they were recorded, if X was aligned or otherwise mixed: the
+        map is one of their electrodes. By default X.
 
     Returns
     -------
@@ -128,13 +132,18 @@ def decision_pattern(
     Haufe et al., NeuroImage 87, 96-110, 2014, doi:10.1016/j.neuroimage.2013.10.067,
     equation 7, for the linear case.
     """
-    windows = read_one_montage(estimator, X)
+    windows = read_one_montage(estimator, X if recorded is None else recorded)
     n_windows = len(windows.x)
     belonging = np.zeros(n_windows) if groups is None else np.asarray(groups)
     check_consistent_length(windows.x, belonging)
     column = _column(estimator, target)
     power = log_band_power(windows.x, windows.sfreq, bands)
     evidence = _evidence(estimator, X)[:, column]
+    if len(evidence) != n_windows:
+        raise ValueError(
+            f"recorded holds {n_windows} windows and X {len(evidence)}: pass the same "
+            "windows before and after alignment"
+        )
     evidence = _within(evidence, belonging)
     spread = evidence.std()
     if not spread > 0:

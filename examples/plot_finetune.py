@@ -91,7 +91,8 @@ for row, way in enumerate(ways):
         )
 centre = (len(ways) - 1) / 2
 axes.set_xticks(
-    [centre, centre + len(ways) + 1], ["two training subjects", "four training subjects"]
+    [centre, centre + len(ways) + 1],
+    ["two training subjects", "four training subjects"],
 )
 axes.axhline(0.5, color="0.6", linestyle=":")
 axes.set(ylabel="AUC of subjects never seen", ylim=(0.3, 1.02))

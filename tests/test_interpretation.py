@@ -206,6 +206,21 @@ def test_patterns_follow_the_electrodes_of_epochs(tiny):
     np.testing.assert_allclose(reordered, pattern[:, ::-1], rtol=1e-3, atol=1e-5)
 
 
+def test_a_pattern_is_that_of_the_windows_as_they_were_recorded(tiny):
+    mixing = np.random.default_rng(0).standard_normal((5, 5))
+    mixed = mixing @ tiny.X
+
+    pattern = decision_pattern(tiny.decoder, mixed, recorded=tiny.X, bands=ALPHA)
+
+    evidence = tiny.decoder.decision_function(mixed).astype(float)
+    evidence -= evidence.mean()
+    power = log_band_power(tiny.X, SFREQ, ALPHA)[:, 0]
+    slope = [np.polyfit(evidence / evidence.std(), p, 1)[0] for p in power.T]
+    np.testing.assert_allclose(pattern[0], slope, rtol=1e-6)
+    with pytest.raises(ValueError, match="recorded holds 3 windows"):
+        decision_pattern(tiny.decoder, mixed, recorded=tiny.X[:3])
+
+
 def test_a_flat_channel_has_no_pattern(tiny):
     X = tiny.X.copy()
     X[:, 2] = 0

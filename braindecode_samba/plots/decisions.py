@@ -39,6 +39,7 @@ def plot_decision_pattern(
     groups: ArrayLike | None = None,
     target: Any = None,
     bands: Mapping[str, tuple[float, float]] = BANDS,
+    recorded: Any = None,
     axes: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw how band power goes with the decision: the map that points at sources.
@@ -47,7 +48,7 @@ def plot_decision_pattern(
     ----------
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
-    X, groups, target, bands
+    X, groups, target, bands, recorded
         See `braindecode_samba.interpretation.decision_pattern`.
     axes : matplotlib Axes or sequence of these, optional
         Where to draw, one for each band.
@@ -65,7 +66,9 @@ def plot_decision_pattern(
         many axes as bands.
     """
     electrodes = read_one_montage(estimator, X).chs_info
-    pattern = decision_pattern(estimator, X, groups=groups, target=target, bands=bands)
+    pattern = decision_pattern(
+        estimator, X, groups=groups, target=target, bands=bands, recorded=recorded
+    )
     info, sphere = lay_out_electrodes(electrodes or [])
     panels = take_panels(axes, len(bands), (3.2, 3.4))
     for panel, values, (name, (low, high)) in zip(
