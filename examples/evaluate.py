@@ -134,13 +134,25 @@ def read_trials(file, task, folder, window):
 
 
 def make_method(
-    method, names, seed, checkpoint, align, device, epochs, finetune, trunk_lr
+    method,
+    names,
+    seed,
+    *,
+    checkpoint,
+    align,
+    device="auto",
+    epochs=None,
+    finetune="all",
+    trunk_lr=0.1,
+    layer="pool3",
+    pooling="statistics",
 ):
     """Build a method by its short name."""
     drawn = {"random_state": seed, "device": device}
     budget = {} if epochs is None else {"max_epochs": epochs}
     # whitened electrodes share nothing that a surround could take away
     shape = {"model_params": {"drop_prob": 0.2, "surround": 0.0 if align else 1.0}}
+    read = {"layer": layer, "pooling": pooling}
     channels = {"ch_names": tuple(names), "sfreq": SFREQ}
     if method == "csp":
         return csp_lda(sfreq=SFREQ)
@@ -155,9 +167,9 @@ def make_method(
             trunk_lr_factor=trunk_lr, **channels, **drawn, **budget, **shape
         )
     if method == "probe":
-        return linear_probe(checkpoint=checkpoint, **channels, **drawn)
+        return linear_probe(checkpoint=checkpoint, **channels, **drawn, **read)
     if method == "mlp":
-        return nonlinear_probe(checkpoint=checkpoint, **channels, **drawn)
+        return nonlinear_probe(checkpoint=checkpoint, **channels, **drawn, **read)
     tuning = {"finetune": finetune, "trunk_lr_factor": trunk_lr}
     return fine_tuned(checkpoint, **channels, **drawn, **budget, **shape, **tuning)
 
@@ -249,6 +261,8 @@ def parse(arguments=None):
     add("--epochs", type=int, help="of every network; each its own by default")
     add("--finetune", default="all", help="all, head or a number of stages")
     add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
+    add("--layer", default="pool3", help="that probe and mlp read")
+    add("--pooling", default="statistics", help="of that layer: statistics, logvar")
     add("--device", default="auto")
     add("--n-jobs", type=int, default=1, help="rows at a time")
     options = parser.parse_args(arguments)
@@ -302,6 +316,8 @@ def main(arguments=None):
         epochs=options.epochs,
         finetune=options.finetune,
         trunk_lr=options.trunk_lr,
+        layer=options.layer,
+        pooling=options.pooling,
     )
     rows = list_rows(options, make, data["names"].tolist())
     table = ResumableTable(options.output / "rows", command=" ".join(sys.argv))

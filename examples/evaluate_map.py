@@ -77,12 +77,11 @@ decoder = make_method(
     "finetune" if args.checkpoint else "scratch",
     names,
     args.seed,
-    args.checkpoint,
+    checkpoint=args.checkpoint,
     align=True,
     device=args.device,
     epochs=args.epochs,
     finetune=args.finetune,
-    trunk_lr=0.1,
 )
 decoder.fit(
     np.concatenate([aligned[train], mirrored[0]]),

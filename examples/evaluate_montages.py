@@ -176,7 +176,6 @@ def main(arguments=None):
         align=True,
         device=options.device,
         epochs=options.epochs,
-        finetune="all",
         trunk_lr=options.trunk_lr,
     )
     digest = checkpoint_digest(options.checkpoint)

@@ -106,7 +106,9 @@ def test_every_method_can_be_built(example, tmp_path):
     for method in example.METHODS:
         if method in example.PRETRAINED:
             continue
-        made = example.make_method(method, NAMES, 0, None, True, "cpu", 1, "all", 0.1)
+        made = example.make_method(
+            method, NAMES, 0, checkpoint=None, align=True, device="cpu", epochs=1
+        )
         assert hasattr(made, "predict_proba")
 
 
