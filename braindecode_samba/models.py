@@ -383,7 +383,7 @@ class SAMBA(_PositionedModel):
 
 
 class SAMBAReconstructor(_PositionedModel):
-    r"""SAMBA as it is pretrained: windows in, the same windows out.
+    """SAMBA as it is pretrained: windows in, the same windows out.
 
     Parameters
     ----------

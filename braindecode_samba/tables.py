@@ -57,7 +57,8 @@ class ResumableTable:
     """
 
     def __init__(self, folder: str | os.PathLike[str], command: str = "") -> None:
-        self.folder = Path(folder)
+        # workers may stand in another folder, and this process may go to one
+        self.folder = Path(folder).absolute()
         self.command = command
         self.folder.mkdir(parents=True, exist_ok=True)
 

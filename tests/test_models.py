@@ -508,7 +508,9 @@ def test_head_measures_power_in_log_units(band_power):
 
 @pytest.mark.parametrize("surround", [0.0, 0.5])
 def test_surround_is_where_the_strength_of_the_subtraction_starts(surround):
-    model = SAMBA(n_outputs=2, chs_info=chs_info_from_names(["C3", "Cz", "C4"]), surround=surround)
+    model = SAMBA(
+        n_outputs=2, chs_info=chs_info_from_names(["C3", "Cz", "C4"]), surround=surround
+    )
 
     assert model.head.band_power.strength.item() == surround
     assert model.get_config()["surround"] == surround
