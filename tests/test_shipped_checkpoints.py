@@ -60,7 +60,7 @@ def test_it_rebuilds_what_is_hidden_of_heads_it_has_never_seen(name):
         output, target = MaskedReconstruction(model)(x, pos, mask=mask)
     loss = TimeFrequencyLoss(region="masked")
     rebuilt, zeros = loss(output, target, mask), loss(0 * target, target, mask)
-    assert rebuilt < 0.9 * zeros
+    assert rebuilt < 0.95 * zeros
 
 
 def test_its_card_names_subjects_that_may_be_seen_and_attribution(name):
