@@ -204,15 +204,8 @@ def score_row(
     train = np.isin(groups, draw_subjects(dataset, n_train, seed))
     train_X, train_y = X[train], y[train]
     if mirror:
-        mirrored = mirror_windows(
-            train_X,
-            train_y,
-            positions_from_names(names.tolist()),
-            {0: 1, 1: 0} if dataset == "imagery" else {},
-            share=1.0,
-        )
-        train_X = np.concatenate([train_X, mirrored[0]])
-        train_y = np.concatenate([train_y, mirrored[1]])
+        exchanged = {0: 1, 1: 0} if dataset == "imagery" else {}
+        train_X, train_y = add_mirrored(train_X, train_y, names.tolist(), exchanged)
     fitted = make(pipeline, names.tolist(), seed).fit(train_X, train_y)
     _, (first, last) = SUBJECTS[dataset]
     test = (first <= groups) & (groups <= last)
@@ -221,15 +214,30 @@ def score_row(
     pooled = roc_auc_score(y, evidence)
     return [
         {
-            "subject": int(subject),
-            "score": roc_auc_score(y[groups == subject], evidence[groups == subject]),
+            "subject": subject,
+            "score": score,
             "score over all trials": pooled,
             "test subject's unlabelled trials used": int(
                 align * (groups == subject).sum()
             ),
         }
-        for subject in range(first, last + 1)
+        for subject, score in score_people(y, evidence, groups).items()
     ]
+
+
+def add_mirrored(X, y, names, exchanged):
+    """Put the mirror images of trials behind them, with their labels."""
+    places = positions_from_names(names)
+    mirrored = mirror_windows(X, y, places, exchanged, share=1.0)
+    return np.concatenate([X, mirrored[0]]), np.concatenate([y, mirrored[1]])
+
+
+def score_people(y, evidence, groups):
+    """AUC of each subject, by number."""
+    return {
+        int(one): roc_auc_score(y[groups == one], evidence[groups == one])
+        for one in np.unique(groups)
+    }
 
 
 def _evidence(fitted, X):

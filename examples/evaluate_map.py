@@ -21,13 +21,17 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
-from evaluate import SFREQ, SUBJECTS, make_method, read_trials
-from sklearn.metrics import roc_auc_score
+from evaluate import (
+    SFREQ,
+    SUBJECTS,
+    add_mirrored,
+    make_method,
+    read_trials,
+    score_people,
+)
 
-from braindecode_samba import positions_from_names
 from braindecode_samba.alignment import RecordingAligner
 from braindecode_samba.interpretation import decision_pattern, log_band_power
-from braindecode_samba.mirroring import mirror_windows
 from braindecode_samba.plots import plot_scalp_map
 
 BANDS = {"mu, 8 to 13 Hz": (8, 13), "beta, 13 to 30 Hz": (13, 30)}
@@ -70,9 +74,6 @@ names = names.tolist()
 aligned = RecordingAligner().fit_transform(X, groups=groups)
 (_, last), (first, end) = SUBJECTS["imagery"]
 train, test = groups <= last, (first <= groups) & (groups <= end)
-mirrored = mirror_windows(
-    aligned[train], y[train], positions_from_names(names), {0: 1, 1: 0}, share=1.0
-)
 decoder = make_method(
     "finetune" if args.checkpoint else "scratch",
     names,
@@ -83,10 +84,7 @@ decoder = make_method(
     epochs=args.epochs,
     finetune=args.finetune,
 )
-decoder.fit(
-    np.concatenate([aligned[train], mirrored[0]]),
-    np.concatenate([y[train], mirrored[1]]),
-)
+decoder.fit(*add_mirrored(aligned[train], y[train], names, {0: 1, 1: 0}))
 
 # %%
 # Two maps a band
@@ -94,10 +92,7 @@ decoder.fit(
 
 samba, people = decoder[-1], groups[test]
 evidence = samba.decision_function(aligned[test])
-scores = {
-    int(one): roc_auc_score(y[test][people == one], evidence[people == one])
-    for one in np.unique(people)
-}
+scores = score_people(y[test], evidence, people)
 print("AUC:", ", ".join(f"{one} {score:.2f}" for one, score in scores.items()))
 print(f"mean {np.mean(list(scores.values())):.3f}")
 patterns = decision_pattern(

@@ -22,14 +22,19 @@ from pathlib import Path
 
 import mne
 import numpy as np
-from evaluate import SFREQ, SUBJECTS, make_method, read_trials
+from evaluate import (
+    SFREQ,
+    SUBJECTS,
+    add_mirrored,
+    make_method,
+    read_trials,
+    score_people,
+)
 from scipy.spatial.distance import cdist
-from sklearn.metrics import roc_auc_score
 
 from braindecode_samba import load_montage, positions_from_names
 from braindecode_samba.alignment import RecordingAligner
 from braindecode_samba.evaluation import estimator_digest
-from braindecode_samba.mirroring import mirror_windows
 from braindecode_samba.protocols import checkpoint_digest
 from braindecode_samba.tables import ResumableTable
 
@@ -98,32 +103,29 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     (_, last), (first, end) = SUBJECTS[dataset]
     train, test = groups <= last, (first <= groups) & (groups <= end)
     aligned = align(X[train], groups[train])
-    mirrored = mirror_windows(
-        aligned, y[train], positions_from_names(everywhere), {0: 1, 1: 0}, share=1.0
-    )
-    learnt = np.concatenate([aligned, mirrored[0]])
+    exchanged = {0: 1, 1: 0}
+    learnt, labels = add_mirrored(aligned, y[train], everywhere, exchanged)
     method = make(pipeline, everywhere, seed)
     if pipeline != "shallow":
         # Epochs bring their electrodes along, whichever these are
         method.set_params(classifier__ch_names=None, classifier__sfreq=None)
         learnt = as_epochs(learnt, everywhere)
-    fitted = method.fit(learnt, np.concatenate([y[train], mirrored[1]]))
+    fitted = method.fit(learnt, labels)
     rows = []
     for kind, names in montages(everywhere).items():
         worn = X[test][:, [everywhere.index(name) for name in names]]
         for how, windows in inputs(pipeline, worn, names, everywhere, groups[test]):
             evidence = fitted.predict_proba(windows)[:, 1]
+            people = score_people(y[test], evidence, groups[test])
             rows += [
                 {
                     "montage": kind,
                     "electrodes": len(names),
                     "how": how,
-                    "subject": int(one),
-                    "score": roc_auc_score(
-                        y[test][groups[test] == one], evidence[groups[test] == one]
-                    ),
+                    "subject": one,
+                    "score": score,
                 }
-                for one in np.unique(groups[test])
+                for one, score in people.items()
             ]
     return rows
 
