@@ -5,6 +5,7 @@ a fixed hop.  Recordings that lie complete are the business of
 `braindecode_samba.recordings`.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -45,8 +46,9 @@ class SAMBAStream:
     Parameters
     ----------
     model : SAMBA, SAMBAClassifier or SAMBARegressor
-        A network or a fitted estimator. Classifiers give probabilities, regressors
-        values in the unit of y, networks their raw outputs.
+        A network or a fitted estimator, whose channels and rate are those of its fit.
+        Classifiers give probabilities, regressors values in the unit of y, networks
+        their raw outputs.
     window_seconds : float, optional
         Length of a window; by default that of the model's ``n_times``.
     hop_seconds : float, optional
@@ -196,10 +198,15 @@ def _default_length(model: Any, network: SAMBA) -> int:
 
 
 def _function(model: SAMBA | SAMBAClassifier | SAMBARegressor) -> Predict:
-    if isinstance(model, SAMBAClassifier):
-        return model.predict_proba
-    if isinstance(model, SAMBARegressor):
-        return model.predict
+    if isinstance(model, SAMBAClassifier | SAMBARegressor):
+        # samples come without names: they are those of the channels that were fitted
+        decoder = copy.copy(model)
+        if decoder.ch_names is None and decoder.chs_info is None:
+            decoder.chs_info = model.model_.chs_info
+        decoder.sfreq = model.sfreq_
+        if isinstance(decoder, SAMBAClassifier):
+            return decoder.predict_proba
+        return decoder.predict
     device = next(model.parameters()).device
 
     def outputs(window: NDArray[np.float32]) -> NDArray[Any]:

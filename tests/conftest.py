@@ -23,7 +23,8 @@ from hypothesis import settings  # noqa: E402
 from braindecode_samba import chs_info_from_names  # noqa: E402
 
 # tensors are small here: more threads only wait for each other
-torch.set_num_threads(min(2, torch.get_num_threads()))
+_THREADS = min(2, torch.get_num_threads())
+torch.set_num_threads(_THREADS)
 settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("suite")
 
@@ -34,8 +35,12 @@ def pytest_unconfigure():
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Every test starts from the same random numbers, alone or after others."""
+    """Every test starts from the same random numbers, alone or after others.
+
+    And with as many threads: they decide the order in which sums are rounded.
+    """
     torch.manual_seed(0)
+    torch.set_num_threads(_THREADS)
 
 
 @pytest.fixture(scope="session")

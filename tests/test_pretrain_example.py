@@ -19,6 +19,7 @@ import mne
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
 from braindecode_samba import SAMBAReconstructor
 from braindecode_samba.pretraining import WindowStore
@@ -223,8 +224,13 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 ):
     options = train_options(stores, tmp_path, "--every-batches", 2)
     command = [sys.executable, EXAMPLES / "pretrain.py", "train", *options]
+    # a machine may have more cores than this suite takes, and rounds otherwise on them
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        list(map(str, command)),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as run:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and run.poll() is None:

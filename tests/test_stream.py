@@ -2,6 +2,7 @@
 
 import resource
 
+import mne
 import numpy as np
 import pytest
 import torch
@@ -85,6 +86,18 @@ def test_classifiers_give_probabilities(windows):
     (said,) = SAMBAStream(decoder).push(windows[0])
     np.testing.assert_allclose(
         said.output, decoder.predict_proba(windows[:1])[0], rtol=1e-5
+    )
+
+
+def test_a_decoder_of_epochs_hands_on_its_channels(windows):
+    info = mne.create_info(["C3", "Cz", "C4"], 128, "eeg")
+    epochs = mne.EpochsArray(windows, info, verbose="error")
+    epochs.set_montage("colin27_1005")
+    decoder = SAMBAClassifier(max_epochs=1, model_params=SMALL, random_state=0)
+    decoder.fit(epochs, ["a", "b"] * 3)
+    (said,) = SAMBAStream(decoder).push(windows[0])
+    np.testing.assert_allclose(
+        said.output, decoder.predict_proba(epochs[:1])[0], rtol=1e-5
     )
 
 
