@@ -15,7 +15,9 @@ and scored on 29 to 39. The task ``state`` tells rest from mental arithmetic
 and scored on 12 to 19. FOLDER (or the environment variable BRAINDECODE_SAMBA_DATA)
 holds ``eegmmidb/S001/S001R04.edf``, or MOABB's ``MNE-eegbci-data``, and
 ``eegmat/Subject00_1.edf``. Rows that are finished are not repeated; a curve over the
-number of training subjects is made with ``--n-subjects 1 5 10 20 28``.
+number of training subjects is made with ``--n-subjects 1 5 10 20 28``, and
+``--executed`` lets every method learn from the executed fists of subjects 1 to 28 too
+(runs 3, 7 and 11, of whom they are there).
 """
 
 import argparse
@@ -51,6 +53,7 @@ from braindecode_samba.tables import ResumableTable
 
 SFREQ = 128
 SUBJECTS = {"imagery": ((1, 28), (29, 39)), "state": ((0, 11), (12, 19))}
+RUNS = {"imagery": (4, 8, 12), "executed": (3, 7, 11)}
 NETWORKS = {"shallow": "ShallowFBCSPNet", "eegnet": "EEGNet", "ctnet": "CTNet"}
 PRETRAINED = ("probe", "mlp", "finetune")
 METHODS = ("csp", "tangent", "band-power", *NETWORKS, "scratch", *PRETRAINED)
@@ -65,14 +68,19 @@ def edf(folder, *names):
     sys.exit(f"{folder} holds none of {', '.join(names)}")
 
 
-def imagery(folder, subject, window):
-    """Left (0) and right (1) imagined fists of a subject: volts, labels, names."""
+def movements(folder, subject, run, band):
+    """One run of eegmmidb in a pass band."""
+    name = f"S{subject:03d}/S{subject:03d}R{run:02d}.edf"
+    raw = edf(folder, f"eegmmidb/{name}", f"{MOABB_LAYOUT}/{name}")
+    mne.datasets.eegbci.standardize(raw)
+    return raw.filter(*band, verbose="error")
+
+
+def fists(folder, subject, window, runs=RUNS["imagery"]):
+    """Left (0) and right (1) fists of a subject: volts, labels, names."""
     parts = []
-    for run in (4, 8, 12):
-        name = f"S{subject:03d}/S{subject:03d}R{run:02d}.edf"
-        raw = edf(folder, f"eegmmidb/{name}", f"{MOABB_LAYOUT}/{name}")
-        mne.datasets.eegbci.standardize(raw)
-        raw.filter(4, 38, verbose="error")
+    for run in runs:
+        raw = movements(folder, subject, run, (4, 38))
         cues = {"T1": 0, "T2": 1}
         events, _ = mne.events_from_annotations(raw, cues, verbose="error")
         last = window[1] - 1 / raw.info["sfreq"]
@@ -103,15 +111,41 @@ def state(folder, subject, window):
     return X, y, raw.ch_names
 
 
+def executed(folder, subject, window):
+    """Left (0) and right (1) executed fists of a subject: volts, labels, names."""
+    return fists(folder, subject, window, RUNS["executed"])
+
+
+def who_executed(folder):
+    """Training subjects whose runs of executed movements are all there."""
+    (first, last), _ = SUBJECTS["imagery"]
+    roots = [folder / "eegmmidb", folder / MOABB_LAYOUT]
+    return [
+        subject
+        for subject in range(first, last + 1)
+        if all(
+            any(
+                (root / f"S{subject:03d}/S{subject:03d}R{run:02d}.edf").is_file()
+                for root in roots
+            )
+            for run in RUNS["executed"]
+        )
+    ] or sys.exit(f"{folder} holds no runs {RUNS['executed']} of training subjects")
+
+
 def read_trials(file, task, folder, window):
     """Trials of all subjects of a task, from the file if they were cut before."""
     if not file.exists():
         if not folder:
             sys.exit("say where the recordings are: --data-path FOLDER")
-        (first, _), (_, last) = SUBJECTS[task]
-        cut = {"imagery": imagery, "state": state}[task]
+        if task == "executed":
+            subjects = who_executed(Path(folder))
+        else:
+            (first, _), (_, last) = SUBJECTS[task]
+            subjects = range(first, last + 1)
+        cut = {"imagery": fists, "executed": executed, "state": state}[task]
         parts = []
-        for subject in tqdm(range(first, last + 1), desc="recordings", disable=None):
+        for subject in tqdm(subjects, desc="recordings", disable=None):
             X, y, names = cut(Path(folder), subject, window)
             parts.append((X * 1e6, y, np.full(len(y), subject)))
         X, y, groups = map(np.concatenate, zip(*parts, strict=True))
@@ -188,6 +222,7 @@ def score_row(
     n_train,
     align,
     mirror,
+    executed,
     window,
     weights,
     estimator,
@@ -196,13 +231,14 @@ def score_row(
     make,
 ):
     """Train one method and score each test subject; weights and estimator name it."""
-    data = read_trials(trials, dataset, None, window)
-    X, y, groups, names = (data[name] for name in ("X", "y", "groups", "names"))
-    if align:
-        # each recording by itself and without labels, also of those who are scored
-        X = RecordingAligner().fit_transform(X, groups=groups)
+    X, y, groups, names = read_whitened(trials, dataset, window, align)
     train = np.isin(groups, draw_subjects(dataset, n_train, seed))
     train_X, train_y = X[train], y[train]
+    if executed:
+        file = executed_beside(trials)
+        others, labels, _, _ = read_whitened(file, "executed", window, align)
+        train_X = np.concatenate([train_X, others])
+        train_y = np.concatenate([train_y, labels])
     if mirror:
         exchanged = {0: 1, 1: 0} if dataset == "imagery" else {}
         train_X, train_y = add_mirrored(train_X, train_y, names.tolist(), exchanged)
@@ -223,6 +259,21 @@ def score_row(
         }
         for subject, score in score_people(y, evidence, groups).items()
     ]
+
+
+def read_whitened(trials, task, window, align):
+    """Trials from their file: signals, labels, subjects and names."""
+    data = read_trials(trials, task, None, window)
+    X, y, groups, names = (data[name] for name in ("X", "y", "groups", "names"))
+    if align:
+        # each recording by itself and without labels, also of those who are scored
+        X = RecordingAligner().fit_transform(X, groups=groups)
+    return X, y, groups, names
+
+
+def executed_beside(trials):
+    """File of the executed movements that belong to imagined ones."""
+    return trials.with_name(trials.name.replace("imagery", "executed"))
 
 
 def add_mirrored(X, y, names, exchanged):
@@ -263,6 +314,7 @@ def parse(arguments=None):
     add("--checkpoint", help="name, folder or file, for probe, mlp and finetune")
     add("--align", action="store_true", help="whiten each recording, for all methods")
     add("--mirror", action="store_true", help="train on mirrored trials as well")
+    add("--executed", action="store_true", help="learn from executed fists as well")
     add("--window", nargs=2, type=float, help="seconds, from the cue for imagery")
     add("--seeds", nargs="+", type=int, default=[0])
     add("--n-subjects", nargs="+", type=int, help="training subjects; all by default")
@@ -285,6 +337,8 @@ def parse(arguments=None):
         options.finetune = int(options.finetune)
     if "finetune" in options.methods and not options.checkpoint:
         parser.error("finetune needs --checkpoint")
+    if options.executed and options.task != "imagery":
+        parser.error("--executed goes with --task imagery")
     return options
 
 
@@ -299,6 +353,7 @@ def list_rows(options, make, names):
             "n_train": n_train,
             "align": options.align,
             "mirror": options.mirror,
+            "executed": options.executed,
             "window": list(options.window),
             "weights": digest if method in PRETRAINED else "none",
             "estimator": estimator_digest(make(method, names, seed)),
@@ -316,6 +371,9 @@ def main(arguments=None):
     span = "-".join(f"{edge:g}" for edge in options.window)
     trials = options.output.resolve() / f"{options.task}-{span}s.npz"
     data = read_trials(trials, options.task, options.data_path, options.window)
+    if options.executed:
+        file = executed_beside(trials)
+        read_trials(file, "executed", options.data_path, options.window)
     make = functools.partial(
         make_method,
         checkpoint=options.checkpoint,

@@ -102,6 +102,35 @@ def test_scores_do_not_depend_on_labels_of_those_who_are_scored(example, output)
     np.testing.assert_allclose(after.score, 1 - before.score, atol=1e-9)
 
 
+def test_executed_movements_are_learnt_from_as_well(example, output, capsys):
+    (trials,) = output.glob("*.npz")
+    data = dict(np.load(trials))
+    learnt = data["groups"] < 20
+    others = {name: data[name][learnt] for name in ("X", "y", "groups")}
+    np.savez(output / "executed-0.5-2.5s.npz", **(data | others))
+    # who imagines the wrong hand teaches the wrong hand
+    y = np.where(data["groups"] <= 28, 1 - data["y"], data["y"])
+    np.savez(trials, **(data | {"y": y}))
+    asked = ["--methods", "csp", "--align", "--n-subjects", "1"]
+    run(example, output, *asked)
+    run(example, output, *asked, "--executed")
+    frame = example.ResumableTable(output / "rows").to_frame()
+    means = frame.groupby("executed").score.mean()
+    assert means[False] < 0.1
+    assert means[True] > 0.9
+
+
+def test_those_who_executed_are_found(example, tmp_path):
+    for subject, runs in ((2, (3, 7, 11)), (3, (3, 7)), (30, (3, 7, 11))):
+        for number in runs:
+            file = tmp_path / f"eegmmidb/S{subject:03d}/S{subject:03d}R{number:02d}.edf"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    assert example.who_executed(tmp_path) == [2]
+    with pytest.raises(SystemExit, match="no runs"):
+        example.who_executed(tmp_path / "elsewhere")
+
+
 def test_every_method_can_be_built(example, tmp_path):
     for method in example.METHODS:
         if method in example.PRETRAINED:
@@ -119,6 +148,7 @@ def test_every_method_can_be_built(example, tmp_path):
         (["--n-subjects", "29"], "from 1 to 28"),
         (["--task", "state", "--n-subjects", "13"], "from 1 to 12"),
         (["--methods", "samba"], "invalid choice"),
+        (["--task", "state", "--executed"], "--task imagery"),
     ],
 )
 def test_wrong_commands_are_refused_before_any_work(example, arguments, words, capsys):
@@ -135,7 +165,7 @@ def test_missing_recordings_are_named(example, tmp_path):
 
 @pytest.mark.skipif(not _FOLDER, reason="BRAINDECODE_SAMBA_DATA names no folder")
 def test_real_recordings_are_cut_as_described(example):
-    X, y, names = example.imagery(Path(_FOLDER), 11, (0.5, 3.5))
+    X, y, names = example.fists(Path(_FOLDER), 11, (0.5, 3.5))
     assert X.shape == (45, 64, 384)
     assert {"C3", "Cz", "C4"} <= set(names)
     assert np.bincount(y).min() >= 20
