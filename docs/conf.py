@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from braindecode_samba import __version__
+from braindecode_samba.recipes import describe_recipes
 
 # the order of the gallery is a module of this folder
 sys.path.insert(0, str(Path(__file__).parent))
@@ -51,3 +52,15 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"braindecode-samba {release}"
 html_show_sourcelink = False
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+
+
+def write_recipes(app):
+    """Write what the recipes say of themselves, for the page that shows it."""
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    (folder / "recipes.txt").write_text(describe_recipes())
+
+
+def setup(app):
+    """Have the texts of the package written before pages are read."""
+    app.connect("builder-inited", write_recipes)

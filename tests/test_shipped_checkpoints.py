@@ -48,17 +48,25 @@ def test_it_starts_a_classifier_of_any_montage(name, montage):
 
 
 def test_it_rebuilds_what_is_hidden_of_heads_it_has_never_seen(name):
-    X, _, _, info = EEGSimulator(seed=8).imagery(n_subjects=2, n_trials=4)
-    x = torch.tensor(X[..., :256] * 1e6, dtype=torch.float32)
-    model, _ = load_checkpoint(name, SAMBAReconstructor, chs_info=info["chs"])
-    pos = torch.tensor(positions_from_chs_info(info["chs"]), dtype=torch.float32)
-    pos = pos.expand(len(x), -1, -1)
     config = json.loads((FOLDER / name / "pretrain.json").read_text("utf-8"))
+    n_times = round(config["windows"]["window_seconds"] * config["windows"]["sfreq"])
+    simulator = EEGSimulator(sfreq=config["windows"]["sfreq"], seed=8)
+    windows = []
+    for subject in (1, 2):
+        raw = simulator.raw(subject=subject, n_trials=20)
+        signals = raw.get_data(stop=min(raw.n_times, 4 * n_times)) * 1e6
+        n = signals.shape[1] // n_times
+        windows += np.split(signals[:, : n * n_times], n, axis=1)
+    x = torch.tensor(np.stack(windows), dtype=torch.float32)
+    chs_info = raw.info["chs"]
+    model, _ = load_checkpoint(name, SAMBAReconstructor, chs_info=chs_info)
+    pos = torch.tensor(positions_from_chs_info(chs_info), dtype=torch.float32)
+    pos = pos.expand(len(x), -1, -1)
     masking, index = Masking(**config["masking"]), torch.arange(len(x))
-    mask = masking(index, x.shape[-1], 0, 0, pos)
+    mask = masking(index, n_times, 0, 0, pos)
     with torch.no_grad():
         output, target = MaskedReconstruction(model)(x, pos, mask=mask)
-    loss = TimeFrequencyLoss(region="masked")
+    loss = TimeFrequencyLoss(norm="ortho", region="masked")
     rebuilt, zeros = loss(output, target, mask), loss(0 * target, target, mask)
     assert rebuilt < 0.95 * zeros
 

@@ -26,6 +26,7 @@ from braindecode_samba.nn.rows import (
     sigmoid_row,
     skip_row,
     step_sizes,
+    widen,
 )
 
 # Steps whose states are computed again at once on the way back.
@@ -76,11 +77,13 @@ def forward(
     u = np.empty(most, np.float32)
     dt_wide = np.empty(most, np.float32)
     decay = np.empty(most, np.float32)
-    dt_heads = np.empty(n_heads, np.float32)
-    decay_heads = np.empty(n_heads, np.float32)
+    # of all times, each head of a time behind the other
+    room = np.empty(n_times * n_heads, np.float32)
+    dt_heads = np.empty(n_times * n_heads, np.float32)
+    decay_heads = np.empty(n_times * n_heads, np.float32)
     bc = np.empty(n_bc, np.float32)
     bc_sigmoid = np.empty(n_bc, np.float32)
-    bits = np.empty(max(most, n_bc), np.int32)
+    bits = np.empty(max(most, n_bc, n_times * n_heads), np.int32)
     powers = bits.view(np.float32)
     for unit in range(first, last):
         s, part = unit // n_ranges, unit % n_ranges
@@ -92,6 +95,18 @@ def forward(
         sequence, before = zx[s], past[s]
         taps, offsets = weight[layer], bias[layer]
         dt_offsets, rates, skips = dt_bias[layer], A[layer], D[layer]
+        step_sizes(
+            sequence[:, 2 * d_inner + n_bc :],
+            dt_offsets,
+            rates,
+            h0,
+            h1,
+            room,
+            dt_heads,
+            decay_heads,
+            bits,
+            powers,
+        )
         # side by side in memory, which loops over features need
         copy_rows(states[s], d0, S, 0, n_state, n)
         for t in range(n_times):
@@ -112,18 +127,9 @@ def forward(
             )
             sigmoid_row(bc, bc_sigmoid, bits, powers, n_bc)
             multiply_by(bc, bc_sigmoid, n_bc)
-            step_sizes(
-                sequence[t, 2 * d_inner + n_bc :],
-                dt_offsets,
-                rates,
-                h0,
-                h1,
-                head_dim,
-                dt_heads,
-                decay_heads,
-                dt_wide,
-                decay,
-            )
+            now = slice(t * (h1 - h0), (t + 1) * (h1 - h0))
+            widen(dt_heads[now], head_dim, dt_wide)
+            widen(decay_heads[now], head_dim, decay)
             multiply_by(x, pre, n)
             multiply_to(dt_wide, x, u, n)
             skip_row(skips, x, y, h0, h1, head_dim)

@@ -4,8 +4,6 @@ One pass back over time: the states of a block of steps are computed again from 
 state at its start, then every step hands its derivatives to the one before.
 """
 
-import math
-
 import numpy as np
 from numba import njit
 
@@ -20,12 +18,14 @@ from braindecode_samba.nn.rows import (
     copy_rows,
     dot_rows,
     fill_row,
+    gather_steps,
     multiply_by,
     multiply_to,
     sigmoid_row,
     skip_row,
     step_sizes,
     sum_row,
+    widen,
 )
 
 
@@ -76,12 +76,11 @@ def _back_through_heads(
     h0,
     h1,
     head_dim,
-    raw,
-    bias,
     A,
     D,
     dt,
     decay,
+    slope,
     x,
     dy,
     du,
@@ -92,19 +91,22 @@ def _back_through_heads(
     dA,
     dD,
 ):
-    """Differentiate by ``x``, and by the steps, decays and skips of some heads."""
+    """Differentiate by ``x``, and by the steps, decays and skips of some heads.
+
+    ``dt``, ``decay`` and ``slope``, that of the softplus, are of these heads alone.
+    """
     for h in range(h0, h1):
         a, b = (h - h0) * head_dim, (h - h0 + 1) * head_dim
         x_h, du_h, dy_h, dx_h = x[a:b], du[a:b], dy[a:b], dx[a:b]
         da = sum_row(ddecay[a:b], head_dim)
         ddt = dot_rows(du_h, x_h, head_dim)
         dskip = dot_rows(dy_h, x_h, head_dim)
-        step, skip = dt[h], D[h]
+        step, skip = dt[h - h0], D[h]
         for i in range(head_dim):
             dx_h[i] = step * du_h[i] + skip * dy_h[i]
-        # dt A is the logarithm of the decay, and softplus has a sigmoid as derivative
-        da *= decay[h]
-        ddt = (ddt + da * A[h]) / (ONE + np.float32(math.exp(-(raw[h] + bias[h]))))
+        # dt A is the logarithm of the decay
+        da *= decay[h - h0]
+        ddt = (ddt + da * A[h]) * slope[h - h0]
         draw[h] = ddt
         dbias[h] += ddt
         dA[h] += da * step
@@ -169,15 +171,18 @@ def backward(
     y = np.empty((BLOCK, most), np.float32)
     decay = np.empty((BLOCK, most), np.float32)
     dt_wide = np.empty(most, np.float32)
-    dt_heads = np.empty((BLOCK, n_heads), np.float32)
-    decay_heads = np.empty((BLOCK, n_heads), np.float32)
+    # of all times, each head of a time behind the other
+    room = np.empty(n_times * n_heads, np.float32)
+    dt_heads = np.empty(n_times * n_heads, np.float32)
+    decay_heads = np.empty(n_times * n_heads, np.float32)
+    slopes = np.empty(n_times * n_heads, np.float32)
     bc = np.empty((BLOCK, n_bc), np.float32)
     bc_sigmoid = np.empty(n_bc, np.float32)
     gate = np.empty(most, np.float32)
     dy = np.empty(most, np.float32)
     du = np.empty(most, np.float32)
     ddecay = np.empty(most, np.float32)
-    bits = np.empty(max(most, n_bc), np.int32)
+    bits = np.empty(max(most, n_bc, n_times * n_heads), np.int32)
     powers = bits.view(np.float32)
     for unit in range(first, last):
         s, part = unit // n_ranges, unit % n_ranges
@@ -189,6 +194,14 @@ def backward(
         sequence, before = zx[s], past[s]
         taps, offsets = weight[layer], bias[layer]
         dt_offsets, rates, skips = dt_bias[layer], A[layer], D[layer]
+        width = h1 - h0
+        raw = sequence[:, first_dt:]
+        # a softplus has a sigmoid as derivative
+        gather_steps(raw, dt_offsets, h0, h1, room)
+        sigmoid_row(room, slopes, bits, powers, n_times * width)
+        step_sizes(
+            raw, dt_offsets, rates, h0, h1, room, dt_heads, decay_heads, bits, powers
+        )
         copy_rows(dstates[s], d0, dS, 0, n_state, n)
         for block in range((n_times - 1) // BLOCK, -1, -1):
             t0 = block * BLOCK
@@ -221,18 +234,9 @@ def backward(
                 )
                 sigmoid_row(bc[q], bc_sigmoid, bits, powers, n_bc)
                 multiply_by(bc[q], bc_sigmoid, n_bc)
-                step_sizes(
-                    sequence[t, first_dt:],
-                    dt_offsets,
-                    rates,
-                    h0,
-                    h1,
-                    head_dim,
-                    dt_heads[q],
-                    decay_heads[q],
-                    dt_wide,
-                    decay[q],
-                )
+                now = slice(t * width, (t + 1) * width)
+                widen(dt_heads[now], head_dim, dt_wide)
+                widen(decay_heads[now], head_dim, decay[q])
                 multiply_to(pre[q], sigmoid[q], x[q], n)
                 multiply_to(dt_wide, x[q], u[q], n)
                 skip_row(skips, x[q], y[q], h0, h1, head_dim)
@@ -249,6 +253,7 @@ def backward(
                 )
             for q in range(steps - 1, -1, -1):
                 t = t0 + q
+                now = slice(t * width, (t + 1) * width)
                 z = sequence[t, d0 : d0 + n]
                 sigmoid_row(z, gate, bits, powers, n)
                 dout = dg[s, t, d0 : d0 + n]
@@ -277,12 +282,11 @@ def backward(
                     h0,
                     h1,
                     head_dim,
-                    sequence[t, first_dt:],
-                    dt_offsets,
                     rates,
                     skips,
-                    dt_heads[q],
-                    decay_heads[q],
+                    dt_heads[now],
+                    decay_heads[now],
+                    slopes[now],
                     x[q],
                     dy,
                     du,

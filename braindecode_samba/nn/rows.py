@@ -23,30 +23,72 @@ _C4 = np.float32(4.166579590e-2)
 _C5 = np.float32(8.333451800e-3)
 _C6 = np.float32(1.398199951e-3)
 _C7 = np.float32(1.987569150e-4)
+_TWO = np.float32(2.0)
+# of the series of atanh(s) for s <= 1 / 3: the next term is below 1e-8
+_A3, _A5, _A7 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7)
+_A9, _A11, _A13 = np.float32(1 / 9), np.float32(1 / 11), np.float32(1 / 13)
 
 EXACT = {"contract", "nsz"}
 SUMS = EXACT | {"reassoc"}
 
 
 @njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def _exp_parts(x):
+    """``exp(x) = m 2^k``: gives m and k."""
+    k = np.floor(x * _LOG2E + _HALF)
+    r = x - k * _LN2_HIGH
+    r = r - k * _LN2_LOW
+    p = _C7
+    p = p * r + _C6
+    p = p * r + _C5
+    p = p * r + _C4
+    p = p * r + _C3
+    p = p * r + _C2
+    return p * r * r + r + ONE, k
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
 def sigmoid_row(v, out, bits, powers, n):
     """``out = 1 / (1 + exp(-v))`` for a row; ``powers`` is ``bits`` as float32."""
     for i in range(n):
-        x = min(max(-v[i], _LOWEST), _HIGHEST)
-        k = np.floor(x * _LOG2E + _HALF)
-        r = x - k * _LN2_HIGH
-        r = r - k * _LN2_LOW
-        p = _C7
-        p = p * r + _C6
-        p = p * r + _C5
-        p = p * r + _C4
-        p = p * r + _C3
-        p = p * r + _C2
+        m, k = _exp_parts(min(max(-v[i], _LOWEST), _HIGHEST))
         bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
         # NaN goes through: the comparisons above would lose it
-        out[i] = p * r * r + r + ONE + (v[i] - v[i])
+        out[i] = m + (v[i] - v[i])
     for i in range(n):
         out[i] = ONE / (ONE + out[i] * powers[i])
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def exp_row(v, out, bits, powers, n):
+    """``out = exp(v)`` for a row of numbers of at most 0."""
+    for i in range(n):
+        m, k = _exp_parts(max(v[i], _LOWEST))
+        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
+        out[i] = m + (v[i] - v[i])
+    for i in range(n):
+        out[i] *= powers[i]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def softplus_row(v, out, bits, powers, n):
+    """``out = log(1 + exp(v))`` for a row, of small numbers with all their digits."""
+    for i in range(n):
+        m, k = _exp_parts(max(-abs(v[i]), _LOWEST))
+        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
+        out[i] = m
+    for i in range(n):
+        # log(1 + e) = 2 atanh(e / (2 + e)), and e is at most 1
+        e = out[i] * powers[i]
+        s = e / (_TWO + e)
+        q = s * s
+        p = _A13
+        p = p * q + _A11
+        p = p * q + _A9
+        p = p * q + _A7
+        p = p * q + _A5
+        p = p * q + _A3
+        out[i] = max(v[i], ZERO) + _TWO * (p * q * s + s) + (v[i] - v[i])
 
 
 @njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
@@ -76,18 +118,35 @@ def fill_row(a, value, n):
 
 
 @njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
-def step_sizes(raw, bias, A, h0, h1, head_dim, dt, decay, dt_wide, decay_wide):
-    """Step sizes and decays of some heads, also one for each feature."""
-    for h in range(h0, h1):
-        v = raw[h] + bias[h]
-        # softplus, with torch's threshold
-        s = v if v > np.float32(20.0) else np.float32(math.log1p(math.exp(v)))
-        e = np.float32(math.exp(s * A[h]))
-        dt[h] = s
-        decay[h] = e
-        base = (h - h0) * head_dim
-        fill_row(dt_wide[base : base + head_dim], s, head_dim)
-        fill_row(decay_wide[base : base + head_dim], e, head_dim)
+def gather_steps(raw, bias, h0, h1, out):
+    """Raw step sizes of some heads at all times, the heads of a time side by side."""
+    width = h1 - h0
+    for t in range(raw.shape[0]):
+        for h in range(width):
+            out[t * width + h] = raw[t, h0 + h] + bias[h0 + h]
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def step_sizes(raw, bias, A, h0, h1, room, dt, decay, bits, powers):
+    """Step sizes and decays of some heads at all times, as `gather_steps` lays them.
+
+    All at once: the heads of one time are too few for vector instructions.
+    """
+    width = h1 - h0
+    n = raw.shape[0] * width
+    gather_steps(raw, bias, h0, h1, room)
+    softplus_row(room, dt, bits, powers, n)
+    for t in range(raw.shape[0]):
+        for h in range(width):
+            room[t * width + h] = dt[t * width + h] * A[h0 + h]
+    exp_row(room, decay, bits, powers, n)
+
+
+@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+def widen(heads, head_dim, out):
+    """Repeat the value of each head for each of its features."""
+    for h in range(heads.shape[0]):
+        fill_row(out[h * head_dim : (h + 1) * head_dim], heads[h], head_dim)
 
 
 # two functions, since a compiler does not vectorise where input and output may overlap

@@ -17,7 +17,7 @@ Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 # Values of the widest activation in one tile.  Fresh memory is written several times
 # slower than memory that stays in the cache; twice or half as much costs little.
-_TILE_VALUES = 2**19
+_TILE_VALUES = 2**18
 
 
 def tile_sizes(batch: int, n_times: int, values_per_step: int) -> tuple[int, int]:
