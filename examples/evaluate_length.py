@@ -235,22 +235,31 @@ def main(arguments=None):
 def draw(loss, scores):
     """Losses of both masks, and the probe for arithmetic, over length."""
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    names = sorted(set(scores["weights"]), key=lambda name: name.startswith("samba"))
+    colors = {name: f"C{number}" for number, name in enumerate(reversed(names))}
     for axes, mask in zip(panels, MASKS, strict=False):
-        for weights, own in loss[loss["mask"] == mask].groupby("weights"):
-            axes.plot(own["seconds"], own["share of zeros"], "o-", ms=4, label=weights)
+        for name, own in loss[loss["mask"] == mask].groupby("weights"):
+            share = own["share of zeros"]
+            axes.plot(own["seconds"], share, "o-", ms=4, color=colors[name], label=name)
         axes.set(title=f"hidden by {mask!r}", ylabel="loss / loss of zeros")
     probed = scores[scores["task"] == "arithmetic"]
-    for weights, own in probed.groupby("weights"):
+    for name, own in probed.groupby("weights"):
         people = own.groupby("seconds")["score"]
         mean, error = people.mean(), people.sem()
-        (line,) = panels[2].plot(mean.index, mean, "o-", ms=4, label=weights)
+        panels[2].plot(mean, "o-", ms=4, color=colors[name], label=name)
         panels[2].fill_between(
-            mean.index, mean - error, mean + error, color=line.get_color(), alpha=0.1
+            mean.index, mean - error, mean + error, color=colors[name], alpha=0.1
         )
     panels[2].set(title="rest against arithmetic, probe", ylabel="AUC")
-    for axes in panels:
+    for axes, data in zip(panels, (loss, loss, probed), strict=True):
+        lengths = sorted(set(data["seconds"]))
         axes.set(xscale="log", xlabel="window (s)")
-        axes.set_xticks([2, 5, 10, 30, 100], [2, 5, 10, 30, 100])
+        # labels must not touch each other
+        ticks = [
+            a for a, b in zip(lengths, [*lengths[1:], 1e9], strict=True) if b > 1.4 * a
+        ]
+        axes.set_xticks(ticks, ticks)
+        axes.minorticks_off()
         axes.legend(frameon=False, fontsize="small")
     return figure
 

@@ -24,6 +24,7 @@ from evaluate import (
     SFREQ,
     SUBJECTS,
     add_mirrored,
+    draw_subjects,
     read_trials,
     read_whitened,
     score_people,
@@ -145,13 +146,14 @@ def make_variant(variant, names, seed, epochs, device="auto"):
 # ---------
 
 
-def score_row(variant, seed, epochs, window, *, trials, device):
+def score_row(variant, seed, epochs, n_train, window, *, trials, device):
     """Train one variant and score each test subject."""
     training = VARIANTS[variant][2]
     align = training.get("align", True)
     X, y, groups, names = read_whitened(trials, "imagery", window, align)
-    (_, last), (first, end) = SUBJECTS["imagery"]
-    train, test = groups <= last, (first <= groups) & (groups <= end)
+    _, (first, end) = SUBJECTS["imagery"]
+    train = np.isin(groups, draw_subjects("imagery", n_train, seed))
+    test = (first <= groups) & (groups <= end)
     learnt, labels = X[train], y[train]
     if training.get("mirror", True):
         learnt, labels = add_mirrored(learnt, labels, names.tolist(), {0: 1, 1: 0})
@@ -174,7 +176,8 @@ def main(arguments=None):
     add("--output", type=Path, default=Path("results"), help="folder of the table")
     add("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     add("--seeds", nargs="+", type=int, default=[0])
-    add("--epochs", type=int, default=4)
+    add("--epochs", type=int, default=8)
+    add("--n-subjects", type=int, default=28, help="training subjects")
     add("--device", default="auto")
     add("--n-jobs", type=int, default=1, help="rows at a time")
     options = parser.parse_args(arguments)
@@ -183,7 +186,13 @@ def main(arguments=None):
     trials = options.output.resolve() / "imagery-0.5-3.5s.npz"
     read_trials(trials, "imagery", options.data_path, window)
     rows = [
-        {"variant": variant, "seed": seed, "epochs": options.epochs, "window": window}
+        {
+            "variant": variant,
+            "seed": seed,
+            "epochs": options.epochs,
+            "n_train": options.n_subjects,
+            "window": window,
+        }
         for seed in options.seeds
         for variant in options.variants
     ]
