@@ -33,12 +33,13 @@ def tile_sizes(batch: int, n_times: int, values_per_step: int) -> tuple[int, int
     Returns
     -------
     windows, steps : int
-        Whole windows where several fit into a tile, else steps of a single one.
+        Whole windows where several nearly fit, else steps of a single one.
     """
     rows = max(1, _TILE_VALUES // values_per_step)
     if n_times >= rows:
         return 1, rows
-    return min(batch, rows // n_times), n_times
+    # rather half a window too many than calls for one at a time
+    return min(batch, round(rows / n_times)), n_times
 
 
 def over_tiles(
