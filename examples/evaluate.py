@@ -396,6 +396,63 @@ def main(arguments=None):
     report(table.to_frame(rows))
 
 
+# %%
+# Tables beside this one
+# ----------------------
+# Montages and noise: one training a row, many scores.
+
+
+def add_common(add):
+    """Declare what the commands take that score one training in many ways."""
+    add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
+    add("--output", type=Path, default=Path("results"), help="folder of the table")
+    add("--checkpoint", help="name, folder or file, for finetune")
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--epochs", type=int, help="of every network; each its own by default")
+    add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
+    add("--device", default="auto")
+    add("--n-jobs", type=int, default=1, help="rows at a time")
+
+
+def score_imagery(options, name, score_row):
+    """Compute what is missing of a table of all methods and seeds, and give all."""
+    if "finetune" in options.methods and not options.checkpoint:
+        sys.exit("finetune needs --checkpoint")
+    options.output.mkdir(parents=True, exist_ok=True)
+    window = [0.5, 3.5]
+    trials = options.output.resolve() / "imagery-0.5-3.5s.npz"
+    names = read_trials(trials, "imagery", options.data_path, window)["names"].tolist()
+    make = functools.partial(
+        make_method,
+        checkpoint=options.checkpoint,
+        align=True,
+        device=options.device,
+        epochs=options.epochs,
+        trunk_lr=options.trunk_lr,
+    )
+    digest = checkpoint_digest(options.checkpoint)
+    rows = [
+        {
+            "dataset": "imagery",
+            "pipeline": method,
+            "seed": seed,
+            "window": window,
+            "weights": digest if method in PRETRAINED else "none",
+            "estimator": estimator_digest(make(method, names, seed)),
+        }
+        for method in options.methods
+        for seed in options.seeds
+    ]
+    table = ResumableTable(options.output / name, command=" ".join(sys.argv))
+    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
+    table.run(
+        rows,
+        functools.partial(score_row, trials=trials, make=make),
+        n_jobs=options.n_jobs,
+    )
+    return table.to_frame(rows)
+
+
 def report(scores):
     """Print means for each number of training subjects, and paired tests."""
     unlabelled = "test subject's unlabelled trials used"

@@ -15,28 +15,22 @@ electrode. Every recording is whitened on the electrodes that it has, without la
 """
 
 import argparse
-import functools
-import os
-import sys
-from pathlib import Path
 
 import mne
 import numpy as np
 from evaluate import (
     SFREQ,
     SUBJECTS,
+    add_common,
     add_mirrored,
-    make_method,
     read_trials,
+    score_imagery,
     score_people,
 )
 from scipy.spatial.distance import cdist
 
 from braindecode_samba import load_montage, positions_from_names
 from braindecode_samba.alignment import RecordingAligner
-from braindecode_samba.evaluation import estimator_digest
-from braindecode_samba.protocols import checkpoint_digest
-from braindecode_samba.tables import ResumableTable
 
 # %%
 # Montages
@@ -154,53 +148,12 @@ def inputs(pipeline, worn, names, everywhere, groups):
 def main(arguments=None):
     """Compute what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
-    add = parser.add_argument
-    add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
-    add("--output", type=Path, default=Path("results"), help="folder of the table")
-    add("--methods", nargs="+", choices=["scratch", "finetune", "shallow"])
-    add("--checkpoint", help="name, folder or file, for finetune")
-    add("--seeds", nargs="+", type=int, default=[0])
-    add("--epochs", type=int, help="of every network; each its own by default")
-    add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
-    add("--device", default="auto")
-    add("--n-jobs", type=int, default=1, help="rows at a time")
-    options = parser.parse_args(arguments)
-    methods = options.methods or ["scratch", "shallow"]
-    if "finetune" in methods and not options.checkpoint:
-        parser.error("finetune needs --checkpoint")
-    options.output.mkdir(parents=True, exist_ok=True)
-    window = [0.5, 3.5]
-    trials = options.output.resolve() / "imagery-0.5-3.5s.npz"
-    names = read_trials(trials, "imagery", options.data_path, window)["names"].tolist()
-    make = functools.partial(
-        make_method,
-        checkpoint=options.checkpoint,
-        align=True,
-        device=options.device,
-        epochs=options.epochs,
-        trunk_lr=options.trunk_lr,
+    methods = ["scratch", "finetune", "shallow"]
+    parser.add_argument(
+        "--methods", nargs="+", choices=methods, default=["scratch", "shallow"]
     )
-    digest = checkpoint_digest(options.checkpoint)
-    rows = [
-        {
-            "dataset": "imagery",
-            "pipeline": method,
-            "seed": seed,
-            "window": window,
-            "weights": digest if method == "finetune" else "none",
-            "estimator": estimator_digest(make(method, names, seed)),
-        }
-        for method in methods
-        for seed in options.seeds
-    ]
-    table = ResumableTable(options.output / "montages", command=" ".join(sys.argv))
-    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
-    table.run(
-        rows,
-        functools.partial(score_row, trials=trials, make=make),
-        n_jobs=options.n_jobs,
-    )
-    report(table.to_frame(rows))
+    add_common(parser.add_argument)
+    report(score_imagery(parser.parse_args(arguments), "montages", score_row))
 
 
 def report(scores):

@@ -15,28 +15,23 @@ are in units of the recording's median standard deviation over its electrodes.
 """
 
 import argparse
-import functools
-import os
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
 from evaluate import (
+    METHODS,
     SFREQ,
     SUBJECTS,
+    add_common,
     add_mirrored,
-    make_method,
     read_trials,
+    score_imagery,
     score_people,
 )
 
 from braindecode_samba import positions_from_names
 from braindecode_samba.alignment import RecordingAligner
-from braindecode_samba.evaluation import estimator_digest
-from braindecode_samba.protocols import checkpoint_digest
-from braindecode_samba.tables import ResumableTable
 
 # %%
 # Noise
@@ -151,49 +146,13 @@ def align(X, groups):
 def main(arguments=None):
     """Compute what is missing, print the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
-    add = parser.add_argument
-    add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
-    add("--output", type=Path, default=Path("results"), help="folder of the table")
-    add("--methods", nargs="+", default=["csp", "shallow", "scratch"])
-    add("--checkpoint", help="name, folder or file, for finetune")
-    add("--seeds", nargs="+", type=int, default=[0])
-    add("--epochs", type=int, help="of every network; each its own by default")
-    add("--device", default="auto")
-    add("--n-jobs", type=int, default=1, help="rows at a time")
-    add("--figure", help="file to write the figure to")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["csp", "shallow", "scratch"]
+    )
+    parser.add_argument("--figure", help="file to write the figure to")
+    add_common(parser.add_argument)
     options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    window = [0.5, 3.5]
-    trials = options.output.resolve() / "imagery-0.5-3.5s.npz"
-    names = read_trials(trials, "imagery", options.data_path, window)["names"].tolist()
-    make = functools.partial(
-        make_method,
-        checkpoint=options.checkpoint,
-        align=True,
-        device=options.device,
-        epochs=options.epochs,
-    )
-    digest = checkpoint_digest(options.checkpoint)
-    rows = [
-        {
-            "dataset": "imagery",
-            "pipeline": method,
-            "seed": seed,
-            "window": window,
-            "weights": digest if method == "finetune" else "none",
-            "estimator": estimator_digest(make(method, names, seed)),
-        }
-        for method in options.methods
-        for seed in options.seeds
-    ]
-    table = ResumableTable(options.output / "noise", command=" ".join(sys.argv))
-    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
-    table.run(
-        rows,
-        functools.partial(score_row, trials=trials, make=make),
-        n_jobs=options.n_jobs,
-    )
-    scores = table.to_frame(rows)
+    scores = score_imagery(options, "noise", score_row)
     means = scores.groupby(["noise", "strength", "pipeline"])["score"].mean()
     print("\nAUC over test subjects")
     print(means.unstack("pipeline").reindex(NOISES, level=0).round(3).to_string())

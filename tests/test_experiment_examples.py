@@ -14,6 +14,7 @@ import torch
 
 from braindecode_samba import positions_from_names
 from braindecode_samba.nn.mamba import Mamba2
+from braindecode_samba.tables import ResumableTable
 
 pytest.importorskip(
     "moabb", reason='needs MOABB: pip install "braindecode-samba[moabb]"'
@@ -173,7 +174,7 @@ def test_the_table_of_noise_is_made_and_drawn(load, output, capsys, monkeypatch)
     said = capsys.readouterr().out
     for noise in module.NOISES:
         assert noise in said
-    frame = module.ResumableTable(output / "noise").to_frame()
+    frame = ResumableTable(output / "noise").to_frame()
     clean = frame[frame.strength == 0]
     assert clean.score.mean() > 0.9
     loud = frame[(frame.noise == "white noise") & (frame.strength == 2)]
@@ -240,7 +241,7 @@ def test_laboratories_are_scored_from_their_files(load, tmp_path, capsys):
     ])  # fmt: skip
     said = capsys.readouterr().out
     assert "laboratories told apart by band power: 1.000" in said
-    frame = module.ResumableTable(tmp_path / "rows").to_frame()
+    frame = ResumableTable(tmp_path / "rows").to_frame()
     other = frame[(frame.learnt != frame.scored) & frame.centred]
     assert other[other.features == "band power"].score.mean() > 0.9
     assert set(frame[frame.scored == "eegmat"].subject) == set(range(12, 20))
