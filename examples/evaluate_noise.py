@@ -21,6 +21,7 @@ import mne
 import numpy as np
 from evaluate import (
     METHODS,
+    NETWORKS,
     SFREQ,
     SUBJECTS,
     add_common,
@@ -109,6 +110,8 @@ def add_noise(X, groups, names, noise, strength, seed):
     return spoilt
 
 
+LABELS = {"csp": "CSP + LDA", "scratch": "SAMBA from scratch"} | NETWORKS
+
 # %%
 # The table
 # ---------
@@ -171,7 +174,9 @@ def draw(scores):
         for method, own in part.groupby("pipeline", sort=False):
             people = own.groupby(["strength", "subject"])["score"].mean().unstack()
             mean, error = people.mean(axis=1), people.sem(axis=1)
-            (line,) = axes.plot(places, mean, "o-", ms=4, label=method)
+            (line,) = axes.plot(
+                places, mean, "o-", ms=4, label=LABELS.get(method, method)
+            )
             axes.fill_between(
                 places, mean - error, mean + error, color=line.get_color(), alpha=0.15
             )
