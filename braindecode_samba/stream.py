@@ -202,7 +202,8 @@ def _function(model: SAMBA | SAMBAClassifier | SAMBARegressor) -> Predict:
         # samples come without names: they are those of the channels that were fitted
         decoder = copy.copy(model)
         if decoder.ch_names is None and decoder.chs_info is None:
-            decoder.chs_info = model.model_.chs_info
+            network: Any = model.model_  # braindecode's property has no type
+            decoder.chs_info = network.chs_info
         decoder.sfreq = model.sfreq_
         if isinstance(decoder, SAMBAClassifier):
             return decoder.predict_proba
