@@ -29,18 +29,23 @@ settings.register_profile("suite", deadline=None, max_examples=25, derandomize=T
 settings.load_profile("suite")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Every test, and fixtures of any scope before it, have as many threads.
+
+    They decide the order in which sums are rounded, and some tests leave one.
+    """
+    torch.set_num_threads(_THREADS)
+
+
 def pytest_unconfigure():
     shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Every test starts from the same random numbers, alone or after others.
-
-    And with as many threads: they decide the order in which sums are rounded.
-    """
+    """Every test starts from the same random numbers, alone or after others."""
     torch.manual_seed(0)
-    torch.set_num_threads(_THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,8 @@ def client(tmp_path_factory):
         "dask.distributed",
         reason='needs Dask: pip install "braindecode-samba[cluster]"',
     )
+    # Dask tells its workers to take one thread through variables of this process
+    before = dict(os.environ)
     cluster = distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -82,6 +84,8 @@ def client(tmp_path_factory):
     # on a busy machine workers take their time to go, and Dask gives them seconds
     with contextlib.suppress(TimeoutError):
         cluster.close()
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def assert_same_scores_from_elsewhere(frame, alone):

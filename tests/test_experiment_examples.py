@@ -21,6 +21,7 @@ pytest.importorskip(
 )
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
+plt = importlib.import_module("matplotlib.pyplot")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ["FC3", "FC4", "C3", "Cz", "C4", "T7", "T8"]
@@ -35,6 +36,13 @@ def load():
     sys.path.insert(0, str(EXAMPLES))
     yield importlib.import_module
     sys.path.remove(str(EXAMPLES))
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    """Close what a script has drawn."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

@@ -224,8 +224,12 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 ):
     options = train_options(stores, tmp_path, "--every-batches", 2)
     command = [sys.executable, EXAMPLES / "pretrain.py", "train", *options]
-    # a machine may have more cores than this suite takes, and rounds otherwise on them
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    # sums over other numbers of threads round otherwise: a machine may have more cores
+    # than this suite takes, and Dask leaves variables behind that say one
+    threads = str(torch.get_num_threads())
+    environment = os.environ | dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads
+    )
     with subprocess.Popen(
         list(map(str, command)),
         env=environment,
