@@ -16,7 +16,8 @@ State = tuple[Tensor, Tensor]
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 # Values of the widest activation in one tile.  Fresh memory is written several times
-# slower than memory that stays in the cache; twice or half as much costs little.
+# slower than memory that stays in the cache; twice as much costs 5 to 11 %, and half as
+# much is slower too for windows of a batch.
 _TILE_VALUES = 2**18
 
 
