@@ -57,6 +57,8 @@ RUNS = {"imagery": (4, 8, 12), "executed": (3, 7, 11)}
 NETWORKS = {"shallow": "ShallowFBCSPNet", "eegnet": "EEGNet", "ctnet": "CTNet"}
 PRETRAINED = ("probe", "mlp", "finetune")
 METHODS = ("csp", "tangent", "band-power", *NETWORKS, "scratch", *PRETRAINED)
+# old names of the 10-20 system in eegmat, and those of eegmmidb
+RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 MOABB_LAYOUT = "MNE-eegbci-data/files/eegmmidb/1.0.0"
 
 
@@ -265,10 +267,12 @@ def read_whitened(trials, task, window, align):
     """Trials from their file: signals, labels, subjects and names."""
     data = read_trials(trials, task, None, window)
     X, y, groups, names = (data[name] for name in ("X", "y", "groups", "names"))
-    if align:
-        # each recording by itself and without labels, also of those who are scored
-        X = RecordingAligner().fit_transform(X, groups=groups)
-    return X, y, groups, names
+    return whiten(X, groups) if align else X, y, groups, names
+
+
+def whiten(X, groups):
+    """Whiten each recording by itself and without labels, whoever is scored as well."""
+    return RecordingAligner().fit_transform(X, groups=groups)
 
 
 def executed_beside(trials):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
-from evaluate import SFREQ, SUBJECTS, movements, score_people, state
+from evaluate import RENAMED, SFREQ, SUBJECTS, movements, score_people, state
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -38,7 +38,6 @@ from braindecode_samba.protocols import checkpoint_digest
 from braindecode_samba.tables import ResumableTable
 
 LABORATORIES = {"eegmmidb": "imagery", "eegmat": "state"}
-RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 # electrodes that both laboratories have
 COMMON = "Fp1 Fp2 F7 F3 Fz F4 F8 T7 C3 Cz C4 T8 P7 P3 Pz P4 P8 O1 O2".split()
 BANDS = ((1, 4), (4, 8), (8, 10), (10, 13), (13, 30), (30, 40))

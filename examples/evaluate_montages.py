@@ -19,6 +19,7 @@ import argparse
 import mne
 import numpy as np
 from evaluate import (
+    RENAMED,
     SFREQ,
     SUBJECTS,
     add_common,
@@ -26,11 +27,11 @@ from evaluate import (
     read_trials,
     score_imagery,
     score_people,
+    whiten,
 )
 from scipy.spatial.distance import cdist
 
 from braindecode_samba import load_montage, positions_from_names
-from braindecode_samba.alignment import RecordingAligner
 
 # %%
 # Montages
@@ -41,7 +42,6 @@ CAP_32 = (
     "Fp1 Fp2 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 "
     "P8 PO3 PO4 O1 Oz O2 AF3 AF4"
 ).split()
-RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 
 
 def montages(names):
@@ -96,7 +96,7 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     everywhere = data["names"].tolist()
     (_, last), (first, end) = SUBJECTS[dataset]
     train, test = groups <= last, (first <= groups) & (groups <= end)
-    aligned = align(X[train], groups[train])
+    aligned = whiten(X[train], groups[train])
     exchanged = {0: 1, 1: 0}
     learnt, labels = add_mirrored(aligned, y[train], everywhere, exchanged)
     method = make(pipeline, everywhere, seed)
@@ -124,20 +124,15 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     return rows
 
 
-def align(X, groups):
-    """Whiten each recording by itself."""
-    return RecordingAligner().fit_transform(X, groups=groups)
-
-
 def inputs(pipeline, worn, names, everywhere, groups):
     """Give what a method sees of the electrodes that were worn."""
     if pipeline != "shallow":
-        yield "as worn", as_epochs(align(worn, groups), names)
+        yield "as worn", as_epochs(whiten(worn, groups), names)
     elif len(names) == len(everywhere):
-        yield "as worn", align(worn, groups)
+        yield "as worn", whiten(worn, groups)
     else:
-        yield "splines", align(spline(worn, names, everywhere), groups)
-        yield "nearest", align(nearest(worn, names, everywhere), groups)
+        yield "splines", whiten(spline(worn, names, everywhere), groups)
+        yield "nearest", whiten(nearest(worn, names, everywhere), groups)
 
 
 # %%

@@ -29,10 +29,10 @@ from evaluate import (
     read_trials,
     score_imagery,
     score_people,
+    whiten,
 )
 
 from braindecode_samba import positions_from_names
-from braindecode_samba.alignment import RecordingAligner
 
 # %%
 # Noise
@@ -124,7 +124,7 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     names = data["names"].tolist()
     (_, last), (first, end) = SUBJECTS[dataset]
     train, test = groups <= last, (first <= groups) & (groups <= end)
-    whitened = align(X[train], groups[train])
+    whitened = whiten(X[train], groups[train])
     learnt = add_mirrored(whitened, y[train], names, {0: 1, 1: 0})
     fitted = make(pipeline, names, seed).fit(*learnt)
     clean = X[test].astype(np.float64)
@@ -132,18 +132,15 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     for noise, (_, strengths, _) in NOISES.items():
         for strength in strengths:
             spoilt = add_noise(clean, groups[test], names, noise, strength, seed)
-            evidence = fitted.predict_proba(align(spoilt, groups[test]))[:, 1]
+            evidence = fitted.predict_proba(
+                whiten(spoilt.astype(np.float32), groups[test])
+            )[:, 1]
             people = score_people(y[test], evidence, groups[test])
             rows += [
                 {"noise": noise, "strength": strength, "subject": one, "score": score}
                 for one, score in people.items()
             ]
     return rows
-
-
-def align(X, groups):
-    """Whiten each recording by itself."""
-    return RecordingAligner().fit_transform(X.astype(np.float32), groups=groups)
 
 
 def main(arguments=None):
