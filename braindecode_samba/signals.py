@@ -7,8 +7,10 @@ resamples with torchaudio and divides by a robust scale, so that volts and micro
 
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torchaudio.transforms import Resample
 
 MODEL_SFREQ = 128.0
@@ -105,7 +107,7 @@ def spread(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     moves : Tensor of bool, shape (...)
         False for flat channels.
     """
-    ordered = x.sort(-1).values
+    ordered = _ascending(x)
     moves = ordered[..., -1] > ordered[..., 0]
     iqr = _quantile(ordered, 0.75) - _quantile(ordered, 0.25)
     centred = x - _quantile(ordered, 0.5).unsqueeze(-1)
@@ -122,7 +124,7 @@ def scale_of_channels(deviation: Tensor, fallback: Tensor, moves: Tensor) -> Ten
 
 def median(x: Tensor) -> Tensor:
     """Median over time of (..., times), with linear interpolation: shape (...)."""
-    return _quantile(x.sort(-1).values, 0.5)
+    return _quantile(_ascending(x), 0.5)
 
 
 def recording_scale(x: Tensor, ch_mask: Tensor | None = None) -> float:
@@ -254,6 +256,25 @@ class SignalInput(nn.Module):
                 )
             x = x / self.recording_scale
         return x.clamp(-self.limit, self.limit)
+
+
+def _ascending(x: Tensor) -> Tensor:
+    """Sort over time.
+
+    numpy takes vector instructions, and a twentieth of torch's time for windows of 2 s;
+    it knows neither gradients nor tracing.
+    """
+    if not torch.jit.is_scripting():
+        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            if (
+                type(x) is Tensor
+                and x.device.type == "cpu"
+                and x.dtype in (torch.float32, torch.float64)
+                and not x.requires_grad
+                and forward_ad.unpack_dual(x).tangent is None
+            ):
+                return torch.from_numpy(np.sort(x.numpy(), axis=-1))
+    return x.sort(-1).values
 
 
 def _quantile(ordered: Tensor, q: float) -> Tensor:

@@ -1,6 +1,7 @@
 """Promises of `braindecode_samba.signals`: any unit, offset, amplitude and rate."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -400,3 +401,35 @@ def test_dtype_is_kept(windows, dtype, sfreq):
     y = signal(windows.to(dtype))
     assert y.dtype == dtype
     torch.testing.assert_close(y.float(), SignalInput(sfreq)(windows))
+
+
+# numpy sorts, where nothing is differentiated or recorded
+
+
+def test_a_scale_passes_gradients_on(windows):
+    x = windows[:1, :3, :12].double() * 1e5
+    signal = SignalInput(None).double()
+    torch.testing.assert_close(signal(x.clone().requires_grad_()), signal(x))
+    assert torch.autograd.gradcheck(
+        signal, x.requires_grad_(), check_forward_ad=True, atol=1e-6
+    )
+
+
+def test_a_traced_scale_measures_each_window_anew(windows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, on shapes
+        traced = torch.jit.trace(SignalInput(None), windows)
+    other = windows.flip(-1) * 3 + windows.square()
+    torch.testing.assert_close(traced(other), SignalInput(None)(other))
+
+
+def test_sorting_keeps_not_a_number_and_odd_layouts(windows):
+    x = windows.clone()
+    x[0, 0, 3] = math.nan
+    slowly = SignalInput(None)(x.clone().requires_grad_())
+    torch.testing.assert_close(SignalInput(None)(x), slowly, equal_nan=True)
+    assert torch.isnan(slowly[0, 0, 3])
+    strided = windows.transpose(0, 2)[::2].transpose(0, 2)
+    torch.testing.assert_close(
+        SignalInput(None)(strided), SignalInput(None)(strided.contiguous())
+    )
