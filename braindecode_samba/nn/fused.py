@@ -202,7 +202,7 @@ def _forth(
         if keep:
             kept.append((state[0], state[1].clone()))
         tile = _Tile(u[:, windows, times], p, state, room, keep_starts=False)
-        y[:, windows, times] = tile.project()
+        tile.project(y[:, windows, times])
         squares[:, windows, times] = tile.squares
         state = tile.state_after()
         if times.stop == u.shape[2]:
@@ -323,9 +323,11 @@ class _Tile:
         )
         self.squares = squares.sum(0).view(*self.shape, 1)
 
-    def project(self) -> Tensor:
-        """Project to (layers, batch, time, d_model), without the norm's factor."""
-        return torch.bmm(self.g, self.p.out_proj.transpose(1, 2)).view(*self.shape, -1)
+    def project(self, y: Tensor) -> None:
+        """Project into (layers, batch, time, d_model), without the norm's factor."""
+        # a tile is whole windows or a part of a single one: its rows lie evenly
+        rows = y.view(self.shape[0], -1, y.shape[3])
+        torch.bmm(self.g, self.p.out_proj.transpose(1, 2), out=rows)
 
     def state_after(self) -> State:
         """Give the state after the tile."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 _SORTED_AT_ONCE = 2**22
+_CENTRED_AT_ONCE = 2**17
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -58,4 +59,11 @@ def nine_statistics(z: Tensor) -> Tensor:
 
 def log_variance(z: Tensor) -> Tensor:
     """Log variance over time of (batch, features, times): (batch, features)."""
-    return torch.log(z.var(-1, correction=0) + 1e-6)
+    # torch.var takes four times as long on a CPU; some features at a time, so that
+    # what is centred stays in the cache
+    some = max(1, _CENTRED_AT_ONCE // max(1, z.shape[0] * z.shape[-1]))
+    variances = [
+        (part - part.mean(-1, keepdim=True)).square().mean(-1)
+        for part in z.split(some, 1)
+    ]
+    return torch.log(torch.cat(variances, dim=1) + 1e-6)
