@@ -218,7 +218,8 @@ class Checkpoint:
             parts.add("decoder")
             if config["readout"] == self.saved["readout"]:
                 parts.add("readout")
-        if "head" in config and config["head"] == self.saved.get("head"):
+        shape = ("head", "n_components")
+        if "head" in config and all(config[n] == self.saved.get(n) for n in shape):
             parts.add("head")
             if config["n_outputs"] == self.saved["n_outputs"]:
                 parts.add("final_layer")

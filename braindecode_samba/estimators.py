@@ -75,7 +75,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     sfreq : float, optional
         Sampling rate of X, Hz.  Arrays need it.
     max_epochs : int
-        Passes over the training windows.
+        Passes over the training windows; 0 only with ``start="solved"``.
     lr : float
         Highest learning rate of the schedule, and the rate of ``partial_fit``.
     batch_size : int
@@ -96,6 +96,11 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         trained does not change, which needs a checkpoint.
     trunk_lr_factor : float
         Learning rate of the trunk over that of the head, at all times.
+    start : {"random", "solved"}
+        Where the head begins. ``"solved"`` (ours): with ``head="components"``, whose
+        spatial components and last layer are solved on the training windows, see
+        `braindecode_samba.starting.solve_head`; gradients go on from there, for
+        `max_epochs` passes or, with 0, not at all.
     class_weight : dict, "balanced" or None
         Weights of the classes in the loss, by label.
     callbacks : list, optional
@@ -163,6 +168,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         checkpoint: str | os.PathLike[str] | None = None,
         finetune: Finetune = "all",
         trunk_lr_factor: float = 1.0,
+        start: str = "random",
         class_weight: Mapping[Any, float] | str | None = None,
         callbacks: Sequence[Any] | None = None,
         validation_split: float | None = None,
@@ -182,6 +188,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
             checkpoint=checkpoint,
             finetune=finetune,
             trunk_lr_factor=trunk_lr_factor,
+            start=start,
             callbacks=callbacks,
             validation_split=validation_split,
             device=device,
@@ -314,7 +321,7 @@ class SAMBARegressor(RegressorMixin, Decoder):
     Parameters
     ----------
     ch_names, chs_info, sfreq, max_epochs, lr, batch_size, weight_decay, model_params, \
-    checkpoint, finetune, trunk_lr_factor, callbacks, validation_split, device, \
+    checkpoint, finetune, trunk_lr_factor, start, callbacks, validation_split, device, \
     random_state, verbose
         As for `SAMBAClassifier`.
 

@@ -149,12 +149,16 @@ class SAMBA(_PositionedModel):
     spatial_init : {"distance", "published"}
         Start of the spatial embedding, see
         `braindecode_samba.nn.spatial.DistanceWeights`.
-    head : {"power", "variance"}
+    head : {"power", "variance", "components"}
         ``"power"`` (ours): log band power of the spatial embedding, each target against
         its surround, beside the log variance of the deeper stages. ``"variance"``: the
-        deeper stages alone.
+        deeper stages alone. ``"components"`` (ours): ``"power"``, and beside it powers
+        of spatial components, which are weighted sums of all targets, and the log
+        variances of the first stage; estimators with ``start="solved"`` start it.
+    n_components : int
+        Number of components of ``head="components"``.
     surround : float
-        Start of the strength with which ``head="power"`` subtracts a target's surround,
+        Start of the strength with which the head subtracts a target's surround,
         which is learned. 1 serves recordings as they are; 0 those that were whitened
         (`braindecode_samba.alignment.RecordingAligner`), which have lost what is common
         to all electrodes before.
@@ -209,6 +213,7 @@ class SAMBA(_PositionedModel):
         spatial_init: str = "distance",
         head: str = "power",
         surround: float = 1.0,
+        n_components: int = 8,
         d_state: int = 16,
         d_conv: int = 2,
         expand: int = 8,
@@ -244,6 +249,7 @@ class SAMBA(_PositionedModel):
             activation=activation,
             drop_prob=drop_prob,
             surround=surround,
+            n_components=n_components,
         )
         self.final_layer = nn.Linear(self.head.n_features, self.n_outputs)
 

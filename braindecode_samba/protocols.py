@@ -242,6 +242,7 @@ def fine_tuned(
     sfreq: float | None = None,
     finetune: str | int = "all",
     trunk_lr_factor: float = 0.1,
+    start: str = "random",
     max_epochs: int = 15,
     lr: float = 1e-2,
     batch_size: int = 64,
@@ -261,8 +262,10 @@ def fine_tuned(
         What is trained: everything, the head alone, or the last so many stages.
     trunk_lr_factor : float
         Rate of the trunk, as a share of the head's.
+    start : {"random", "solved"}
+        Where the head begins, as for `braindecode_samba.SAMBAClassifier`.
     max_epochs : int
-        Passes over the training windows.
+        Passes over the training windows; with a solved head 0 leaves it at that.
     lr : float
         Highest rate of the head, which reads normalised powers and takes much higher
         rates than the trunk.
@@ -279,6 +282,7 @@ def fine_tuned(
         checkpoint=checkpoint,
         finetune=finetune,
         trunk_lr_factor=trunk_lr_factor,
+        start=start,
         max_epochs=max_epochs,
         lr=lr,
         batch_size=batch_size,
@@ -295,6 +299,7 @@ def from_scratch(
     chs_info: Channels | None = None,
     sfreq: float | None = None,
     trunk_lr_factor: float = 0.1,
+    start: str = "random",
     max_epochs: int = 15,
     lr: float = 1e-2,
     batch_size: int = 64,
@@ -306,7 +311,7 @@ def from_scratch(
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, trunk_lr_factor, max_epochs, lr, batch_size, \
+    ch_names, chs_info, sfreq, trunk_lr_factor, start, max_epochs, lr, batch_size, \
     model_params, device, random_state
         As for `fine_tuned`, with the same budget by default.
 
@@ -320,6 +325,7 @@ def from_scratch(
         chs_info=chs_info,
         sfreq=sfreq,
         trunk_lr_factor=trunk_lr_factor,
+        start=start,
         max_epochs=max_epochs,
         lr=lr,
         batch_size=batch_size,

@@ -44,6 +44,7 @@ from braindecode_samba.finetuning import (
 from braindecode_samba.inputs import Channels, Rows, Windows, read_windows
 from braindecode_samba.models import SAMBA
 from braindecode_samba.signals import MODEL_SFREQ, min_times, recording_scale
+from braindecode_samba.starting import STARTS, batches_on_device, solve_head
 
 _MAX_GRADIENT_NORM = 1.0
 _SCHEDULE = "one_cycle"
@@ -166,6 +167,7 @@ class Decoder(WindowEstimator):
         checkpoint: str | os.PathLike[str] | None = None,
         finetune: Finetune = "all",
         trunk_lr_factor: float = 1.0,
+        start: str = "random",
         callbacks: Sequence[Any] | None = None,
         validation_split: float | None = None,
         device: str = "auto",
@@ -183,6 +185,7 @@ class Decoder(WindowEstimator):
         self.checkpoint = checkpoint
         self.finetune = finetune
         self.trunk_lr_factor = trunk_lr_factor
+        self.start = start
         self.callbacks = callbacks
         self.validation_split = validation_split
         self.device = device
@@ -233,8 +236,11 @@ class Decoder(WindowEstimator):
         with seeded(seed, net.device):
             net.initialize()
             report = self._prepare(net.module_, windows, checkpoint)
-            net.partial_fit(_samples(windows.select(train), known), targets[train])
-        _refuse_untrained(net)
+            self._start_head(net, windows.select(train), targets[train])
+            if self.max_epochs:
+                net.partial_fit(_samples(windows.select(train), known), targets[train])
+        if self.max_epochs:
+            _refuse_untrained(net)
         _end_schedule(net)
         # the held-out windows must not travel in pickles
         net.set_params(lr=self.lr, train_split=None)
@@ -253,6 +259,11 @@ class Decoder(WindowEstimator):
 
     def _begin(self, X: Any, y: ArrayLike | None, classes: Any) -> Self:
         self._check_settings()
+        if self.start == "solved":
+            raise ValueError(
+                "start='solved' needs all training windows at once: call fit first, or "
+                "pass start='random'"
+            )
         windows = self._read_new(X, y)
         learned, targets = self._learn(self._require(windows.y), classes)
         seed = draw_seed(self.random_state)
@@ -277,7 +288,16 @@ class Decoder(WindowEstimator):
             net.partial_fit(_samples(windows, known), targets)
 
     def _check_settings(self) -> None:
-        check_scalar(self.max_epochs, "max_epochs", Integral, min_val=1)
+        if self.start not in STARTS:
+            raise ValueError(f"start={self.start!r} is unknown: pass one of {STARTS}")
+        solved = self.start == "solved"
+        check_scalar(self.max_epochs, "max_epochs", Integral, min_val=not solved)
+        kind = (self.model_params or {}).get("head", "components")
+        if solved and kind != "components":
+            raise ValueError(
+                f"start='solved' solves head='components', and model_params has "
+                f"{kind!r}: leave it out, or pass start='random'"
+            )
         check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
         check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
         check_finetune(self.finetune, self.checkpoint is not None)
@@ -317,6 +337,16 @@ class Decoder(WindowEstimator):
         self._scale_recordings(model, windows)
         freeze(model, self.finetune)
         return report
+
+    def _start_head(
+        self, net: skorch.NeuralNet, windows: Windows, targets: NDArray[Any]
+    ) -> None:
+        """Solve the head, if that is wanted."""
+        if self.start != "solved":
+            return
+        weight = getattr(net.criterion_, "weight", None)
+        by_class = None if weight is None else weight.cpu().double().numpy()
+        solve_head(net.module_, windows, targets, self.batch_size, by_class)
 
     def _require(self, y: ArrayLike | None) -> ArrayLike:
         if y is None:
@@ -378,6 +408,8 @@ class Decoder(WindowEstimator):
             callbacks.append((_SCHEDULE, schedule))
         params = self._net_params(learned, targets)
         module = self._signal_params(windows)
+        if self.start == "solved":
+            module["head"] = "components"
         if checkpoint is not None:
             module["n_outputs"] = params["module__n_outputs"]
             module = checkpoint.arguments(SAMBA, module)
@@ -496,19 +528,10 @@ def run_in_batches(
         One row a window.
     """
     model.eval()
-    device = next(model.parameters()).device
     outputs = []
-    for start in range(0, len(windows.x), batch_size):
-        part = windows.select(slice(start, start + batch_size))
-        batch = {
-            "x": torch.from_numpy(part.x),
-            "pos": torch.from_numpy(part.positions).float(),
-        }
-        if part.ch_mask is not None:
-            batch["ch_mask"] = torch.from_numpy(part.ch_mask)
-        on_device = {name: value.to(device) for name, value in batch.items()}
+    for batch in batches_on_device(model, windows, batch_size):
         with torch.no_grad():
-            outputs.append(function(**on_device).float().cpu().numpy())
+            outputs.append(function(**batch).float().cpu().numpy())
     return np.concatenate(outputs)
 
 

@@ -180,12 +180,15 @@ def make_method(
     epochs=None,
     finetune="all",
     trunk_lr=0.1,
+    start="random",
+    lr=None,
     layer="pool3",
     pooling="statistics",
 ):
     """Build a method by its short name."""
     drawn = {"random_state": seed, "device": device}
     budget = {} if epochs is None else {"max_epochs": epochs}
+    own = {"start": start} | ({} if lr is None else {"lr": lr})
     # whitened electrodes share nothing that a surround could take away
     shape = {"model_params": {"drop_prob": 0.2, "surround": 0.0 if align else 1.0}}
     read = {"layer": layer, "pooling": pooling}
@@ -200,13 +203,13 @@ def make_method(
         return network(NETWORKS[method], sfreq=SFREQ, **drawn, **budget)
     if method == "scratch":
         return from_scratch(
-            trunk_lr_factor=trunk_lr, **channels, **drawn, **budget, **shape
+            trunk_lr_factor=trunk_lr, **channels, **drawn, **budget, **shape, **own
         )
     if method == "probe":
         return linear_probe(checkpoint=checkpoint, **channels, **drawn, **read)
     if method == "mlp":
         return nonlinear_probe(checkpoint=checkpoint, **channels, **drawn, **read)
-    tuning = {"finetune": finetune, "trunk_lr_factor": trunk_lr}
+    tuning = {"finetune": finetune, "trunk_lr_factor": trunk_lr, **own}
     return fine_tuned(checkpoint, **channels, **drawn, **budget, **shape, **tuning)
 
 
@@ -325,6 +328,8 @@ def parse(arguments=None):
     add("--epochs", type=int, help="of every network; each its own by default")
     add("--finetune", default="all", help="all, head or a number of stages")
     add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
+    add("--start", choices=["random", "solved"], default="random", help="of the head")
+    add("--lr", type=float, help="of SAMBA's head; its own by default")
     add("--layer", default="pool3", help="that probe and mlp read")
     add("--pooling", default="statistics", help="of that layer: statistics, logvar")
     add("--device", default="auto")
@@ -386,6 +391,8 @@ def main(arguments=None):
         epochs=options.epochs,
         finetune=options.finetune,
         trunk_lr=options.trunk_lr,
+        start=options.start,
+        lr=options.lr,
         layer=options.layer,
         pooling=options.pooling,
     )
@@ -414,6 +421,7 @@ def add_common(add):
     add("--seeds", nargs="+", type=int, default=[0])
     add("--epochs", type=int, help="of every network; each its own by default")
     add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
+    add("--start", choices=["random", "solved"], default="random", help="of the head")
     add("--device", default="auto")
     add("--n-jobs", type=int, default=1, help="rows at a time")
 
@@ -433,6 +441,7 @@ def score_imagery(options, name, score_row):
         device=options.device,
         epochs=options.epochs,
         trunk_lr=options.trunk_lr,
+        start=options.start,
     )
     digest = checkpoint_digest(options.checkpoint)
     rows = [

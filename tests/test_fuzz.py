@@ -44,6 +44,7 @@ MODELS = {
     "reconstructor": SAMBAReconstructor(chs_info=CHS_INFO, sfreq=128, **SMALL).eval(),
     "resampling": SAMBA(2, chs_info=CHS_INFO, sfreq=250, **SMALL).eval(),
     "variance": SAMBA(2, chs_info=CHS_INFO, head="variance", **SMALL).eval(),
+    "components": SAMBA(2, chs_info=CHS_INFO, head="components", **SMALL).eval(),
     "each channel": SAMBA(2, chs_info=CHS_INFO, scale="channel", **SMALL).eval(),
 }
 

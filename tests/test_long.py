@@ -22,7 +22,11 @@ def worst(a, b):
     return float((a - b).abs().max() / b.abs().max())
 
 
-@pytest.mark.parametrize("options", [{}, {"head": "variance"}, {"scale": None}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"head": "variance"}, {"head": "components"}, {"scale": None}],
+    ids=str,
+)
 @pytest.mark.parametrize("n_times", [129, 257, 1000, 1003])
 def test_classifier_is_equal_with_and_without_pieces(
     scalp_chs_info, make_eeg, n_times, options

@@ -16,6 +16,9 @@ from braindecode_samba.nn.unet import N_DEEP_FEATURES, N_FEATURES
 
 # mu and beta: the rhythms that movement, imagery, rest and effort change
 _BANDS_HZ = ((8.0, 13.0), (13.0, 30.0))
+# both at once, for spatial components
+_BROAD_HZ = (8.0, 30.0)
+HEADS = ("power", "variance", "components")
 _TAPS = 65
 # sharpness of a target's surround, as `kappa` of `DistanceWeights`: small is wide
 _SURROUND_KAPPA = 2.0
@@ -43,6 +46,9 @@ class BandPower(nn.Module):
     surround : float
         Start of the strength of the subtraction: 1 removes what a target shares with
         its surround, 0 nothing.
+    n_components : int
+        Number of further powers, from 8 to 30 Hz, each of a learnt weighted sum of the
+        targets, of either sign.
 
     Raises
     ------
@@ -54,7 +60,11 @@ class BandPower(nn.Module):
     filters: Tensor
 
     def __init__(
-        self, target_positions: Tensor, sfreq: float, surround: float = 1.0
+        self,
+        target_positions: Tensor,
+        sfreq: float,
+        surround: float = 1.0,
+        n_components: int = 0,
     ) -> None:
         super().__init__()
         if not math.isfinite(surround):
@@ -69,12 +79,16 @@ class BandPower(nn.Module):
         distance = torch.cdist(target_positions, target_positions) / HEAD_RADIUS
         weights = (-_SURROUND_KAPPA * distance.square()).softmax(-1)
         self.register_buffer("around", weights, persistent=False)
-        filters = torch.stack(
-            [bandpass_filter(low, high, sfreq) for low, high in _BANDS_HZ]
-        )
+        bands = (*_BANDS_HZ, _BROAD_HZ) if n_components else _BANDS_HZ
+        filters = torch.stack([bandpass_filter(*band, sfreq) for band in bands])
         self.register_buffer("filters", filters.unsqueeze(1), persistent=False)
         self.strength = nn.Parameter(torch.tensor(float(surround)))
-        self.n_features = len(_BANDS_HZ) * len(target_positions)
+        self.n_at_targets: int = len(_BANDS_HZ) * len(target_positions)
+        self.n_features: int = self.n_at_targets + n_components
+        self.components: nn.Parameter | None = None
+        if n_components:
+            start = torch.randn(n_components, len(target_positions))
+            self.components = nn.Parameter(start / math.sqrt(len(target_positions)))
 
     def forward(self, signals: Tensor, mixing: Tensor) -> Tensor:
         """Compute the log band powers.
@@ -88,15 +102,19 @@ class BandPower(nn.Module):
 
         Returns
         -------
-        Tensor, shape (batch, n_targets * bands)
-            The bands of one target side by side.
+        Tensor, shape (batch, n_targets * bands + n_components)
+            The bands of one target side by side, then the components.
         """
+        return self.log_power(self.covariances(signals), mixing)
+
+    def covariances(self, signals: Tensor) -> Tensor:
+        """Covariances (batch, bands, channels, channels) of the filtered electrodes."""
         # a row each: (batch * channels, 1, times)
         rows = signals.flatten(0, 1).unsqueeze(1)
         rhythms = F.conv1d(rows, self.filters, padding=self.filters.shape[2] // 2)
         n_windows, n_chans, n_times = signals.shape
-        covariance = self.covariance(rhythms.view(n_windows, n_chans, -1, n_times))
-        return self.log_power(covariance / n_times, mixing)
+        rhythms = rhythms.view(n_windows, n_chans, -1, n_times)
+        return self.covariance(rhythms) / n_times
 
     def covariance(self, rhythms: Tensor) -> Tensor:
         """Sum over time of the products of filtered electrodes.
@@ -122,14 +140,25 @@ class BandPower(nn.Module):
         return total
 
     def log_power(self, covariance: Tensor, mixing: Tensor) -> Tensor:
-        """Log powers (batch, n_targets * bands) from covariances and `mixing`."""
+        """Log powers, as `forward` gives them, from covariances and `mixing`."""
         shares = _widest(mixing)
         around = torch.matmul(_widest(self.around), shares)
-        shares = (shares - self.strength * around).unsqueeze(-3)
-        power = (torch.matmul(shares, covariance) * shares).sum(-1)
-        # far below the power of any EEG in robust standard deviations
-        logs = torch.log(power.clamp(min=0.0) + 1e-4).to(mixing.dtype)
-        return logs.transpose(1, 2).flatten(1)
+        against = (shares - self.strength * around).unsqueeze(-3)
+        components = self.components
+        if components is None:
+            return _log_powers(against, covariance, mixing.dtype)
+        at_targets = _log_powers(against, covariance[:, :-1], mixing.dtype)
+        mixed = torch.matmul(_widest(components), shares).unsqueeze(-3)
+        of_components = _log_powers(mixed, covariance[:, -1:], mixing.dtype)
+        return torch.cat([at_targets, of_components], dim=1)
+
+    def at_targets(self, signals: Tensor, mixing: Tensor) -> Tensor:
+        """Covariances (batch, n_targets, n_targets) in the broad band, of trace 1."""
+        shares = _widest(mixing)
+        covariance = self.covariances(signals)[:, -1]
+        covariance = torch.matmul(torch.matmul(shares, covariance), shares.mT)
+        trace = covariance.diagonal(dim1=1, dim2=2).sum(-1)
+        return covariance / trace.clamp(min=1e-12)[:, None, None]
 
 
 class WindowFeatures(nn.Module):
@@ -141,21 +170,26 @@ class WindowFeatures(nn.Module):
         Targets of the spatial embedding, metres.
     sfreq : float
         Rate of the model, Hz.
-    kind : {"power", "variance"}
+    kind : {"power", "variance", "components"}
         ``"variance"``: log variance over time of the encoder's three scales and of the
-        mediator. ``"power"``: the log band power of the spatial embedding as well.
+        mediator, narrowed to 32. ``"power"``: the log band power of the spatial
+        embedding as well. ``"components"``: further the power of spatial components
+        and the variances of the first scale as they are; all these are standardised.
     activation : type of nn.Module
         Activation behind the layer that narrows the deep features.
     drop_prob : float
         Dropout of the features.
-    surround : float
-        As for `BandPower`.
+    surround, n_components
+        As for `BandPower`; components with ``kind="components"`` alone.
 
     Raises
     ------
     ValueError
         If ``kind`` is unknown, or as for `BandPower`.
     """
+
+    centre: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -165,21 +199,31 @@ class WindowFeatures(nn.Module):
         activation: type[nn.Module] = nn.ELU,
         drop_prob: float = 0.5,
         surround: float = 1.0,
+        n_components: int = 8,
     ) -> None:
         super().__init__()
-        if kind not in ("power", "variance"):
-            raise ValueError(f"head={kind!r} is unknown; pass 'power' or 'variance'")
+        if kind not in HEADS:
+            raise ValueError(f"head={kind!r} is unknown; pass one of {HEADS}")
         n_variances = 2 * N_FEATURES + 2 * N_DEEP_FEATURES
         self.deep = nn.Sequential(
             nn.LayerNorm(n_variances), nn.Linear(n_variances, _N_DEEP), activation()
         )
-        self.n_features: int = _N_DEEP
         self.band_power: BandPower | None = None
         self.power_norm: nn.LayerNorm | None = None
-        if kind == "power":
-            self.band_power = BandPower(target_positions, sfreq, surround)
-            self.power_norm = nn.LayerNorm(self.band_power.n_features)
-            self.n_features += self.band_power.n_features
+        self.standardised: bool = kind == "components"
+        n_measured = 0
+        if kind != "variance":
+            n_components = n_components if self.standardised else 0
+            power = BandPower(target_positions, sfreq, surround, n_components)
+            self.band_power = power
+            self.power_norm = nn.LayerNorm(power.n_at_targets)
+            n_measured = power.n_features + (N_FEATURES if self.standardised else 0)
+        if self.standardised:
+            # of the training windows: whoever trains sets them
+            self.register_buffer("centre", torch.zeros(n_measured))
+            self.register_buffer("spread", torch.ones(n_measured))
+        self.n_measured: int = n_measured
+        self.n_features: int = n_measured + _N_DEEP
         self.dropout = nn.Dropout(drop_prob)
 
     def forward(
@@ -220,8 +264,22 @@ class WindowFeatures(nn.Module):
         """Features of a window from its log band powers and log variances."""
         features = self.deep(variances)
         if self.power_norm is not None and power is not None:
-            features = torch.cat([self.power_norm(power), features], dim=1)
+            n = self.power_norm.normalized_shape[0]
+            measured = self.power_norm(power[:, :n])
+            if self.standardised:
+                first = variances[:, :N_FEATURES]
+                measured = torch.cat([measured, power[:, n:], first], dim=1)
+                measured = (measured - self.centre) / self.spread
+            features = torch.cat([measured, features], dim=1)
         return self.dropout(features)
+
+
+def _log_powers(shares: Tensor, covariance: Tensor, dtype: torch.dtype) -> Tensor:
+    """Log of m' C m for each row m of the shares, the bands of one side by side."""
+    power = (torch.matmul(shares, covariance) * shares).sum(-1)
+    # far below the power of any EEG in robust standard deviations
+    logs = torch.log(power.clamp(min=0.0) + 1e-4).to(dtype)
+    return logs.transpose(1, 2).flatten(1)
 
 
 def _widest(x: Tensor) -> Tensor:
