@@ -5,6 +5,7 @@ On made-up trials in the files that they keep; what they cut of real recordings 
 """
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 
 from braindecode_samba import positions_from_names
 from braindecode_samba.nn.mamba import Mamba2
+from braindecode_samba.simulation import EEGSimulator
 from braindecode_samba.tables import ResumableTable
 
 pytest.importorskip(
@@ -255,3 +257,74 @@ def test_laboratories_are_scored_from_their_files(load, tmp_path, capsys):
     assert set(frame[frame.scored == "eegmat"].subject) == set(range(12, 20))
     assert set(frame[frame.scored == "eegmmidb"].subject) == set(range(29, 40))
     assert figure.stat().st_size > 10_000
+
+
+# pretraining
+
+
+@pytest.fixture(scope="module")
+def stores(load, tmp_path_factory):
+    """Windows of three made-up people, and the config of a small network."""
+    root = tmp_path_factory.mktemp("pretraining")
+    config = {
+        "corpora": {"mine": {"files": ["*.fif"], "held_out": ["C"]}},
+        "windows": {"window_seconds": 2.0, "stride_seconds": 1.0, "h_freq": 45.0},
+        "model": {"d_state": 4, "expand": 2},
+        "training": {"epochs": 4, "batch_size": 32, "lr": 0.002},
+    }
+    (root / "config.json").write_text(json.dumps(config))
+    simulator = EEGSimulator(ELECTRODES_64)
+    for subject, name in enumerate("ABC", 1):
+        raw = simulator.raw(subject=subject, n_trials=2).crop(0, 10)
+        raw.set_annotations(None).save(root / f"{name}_raw.fif", verbose="error")
+    words = ["prepare", "--config", str(root / "config.json")]
+    places = ["--data-path", str(root), "--stores", str(root / "stores")]
+    load("pretrain").main([*words, *places])
+    return root
+
+
+def test_masks_and_losses_are_compared(load, stores, output, capsys):
+    module = load("evaluate_pretraining")
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 4)
+    np.savez(
+        output / "state-0-2s.npz",
+        X=rng.standard_normal((len(groups), 3, 256)).astype(np.float32),
+        y=np.arange(len(groups)) % 2,
+        groups=groups,
+        names=np.array(["T3", "Cz", "T4"]),
+    )
+    variants = ["random weights", "regions, as samba-e", "tsr, published loss"]
+    words = ["--config", str(stores / "config.json"), "--device", "cpu"]
+    words += ["--stores", str(stores / "stores"), "--output", str(output)]
+    words += ["--steps", "2", "--batch-size", "4", "--variants", *variants]
+    module.main(words)
+    said = capsys.readouterr().out
+    assert "3 of 3 rows" in said
+    table = ResumableTable(output / "rows").to_frame()
+    assert set(table["variant"]) == set(variants)
+    losses = table[table["measure"] == "loss, regions"].set_index("variant")["score"]
+    assert losses.between(0.5, 1.5).all()
+    assert losses.nunique() == 3
+    probes = table[table["measure"].isin(module.PROBES)]
+    assert probes.groupby(["variant", "measure"]).size().tolist() == [11, 11, 8] * 3
+    made = json.loads(
+        (output / "tsr-published-loss-2-0" / "pretrain.json").read_text("utf-8")
+    )
+    assert made["loss"] == module.PUBLISHED
+    assert made["masking"] == {"kind": "tsr"}
+    assert made["montages"] == {"kinds": ["clinical_19"]}
+    module.main(words)
+    assert "0 of 3 rows" in capsys.readouterr().out
+
+
+def test_variants_of_pretraining_differ_in_one_thing(load):
+    module = load("evaluate_pretraining")
+    masking, loss = module.VARIANTS["regions, as samba-e"]
+    shipped = json.loads((EXAMPLES / "configs" / "samba_e.json").read_text("utf-8"))
+    assert masking == {k: v for k, v in shipped["masking"].items() if k != "ratio"}
+    assert loss == shipped["loss"]
+    for name, settings in module.VARIANTS.items():
+        if settings is None or name in ("regions, as samba-e", "tsr, published loss"):
+            continue
+        assert (settings[0] != masking) + (settings[1] != loss) == 1
