@@ -40,11 +40,12 @@ test = subjects > 4
 print(f"{len(X)} windows of {X.shape[1]} electrodes; subjects 5 to 8 are for the test")
 
 # %%
-# Four ways to train
+# Five ways to train
 # ------------------
 # ``finetune="all"`` trains everything, the trunk at a tenth of the head's rate; a
 # number trains that many of the trunk's last stages; ``"head"`` leaves the trunk as it
-# is. What a fit used of the file is in ``checkpoint_report_``.
+# is. ``start="solved"`` solves the head on the training windows, here without any
+# gradient after it. What a fit used of the file is in ``checkpoint_report_``.
 
 signals = {"ch_names": tuple(info["ch_names"]), "sfreq": info["sfreq"]}
 budget = {"max_epochs": args.epochs, "batch_size": 16, "random_state": 0}
@@ -53,6 +54,9 @@ ways = {
     "all": fine_tuned(args.checkpoint, **signals, **budget),
     "last 2 stages": fine_tuned(args.checkpoint, finetune=2, **signals, **budget),
     "head": fine_tuned(args.checkpoint, finetune="head", **signals, **budget),
+    "head, solved": fine_tuned(
+        args.checkpoint, start="solved", **signals, **{**budget, "max_epochs": 0}
+    ),
 }
 scores = {way: [] for way in ways}
 sizes = (2, 4)
