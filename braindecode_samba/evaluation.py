@@ -87,6 +87,10 @@ def make_pipelines(
         pipelines[name] = probe(checkpoint=checkpoint, **channels, **drawn)
     if checkpoint is not None:
         pipelines["SAMBA fine-tuned"] = fine_tuned(checkpoint, **channels, **drawn)
+        solved: dict[str, Any] = {"start": "solved", "max_epochs": 0}
+        pipelines["SAMBA, head solved"] = fine_tuned(
+            checkpoint, **channels, **drawn, **solved
+        )
     return pipelines
 
 
@@ -96,7 +100,8 @@ def benchmark_files() -> tuple[Path, Path]:
     Returns
     -------
     pipelines : pathlib.Path
-        Folder of the pipelines: linear probe, fine-tuning, from scratch.
+        Folder of the pipelines: linear probe, fine-tuning by gradients and with a
+        solved head, from scratch.
     contexts : pathlib.Path
         The file that fixes band, window, rate and channels, which the pipelines count
         on: arrays of other channels are refused.

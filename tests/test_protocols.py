@@ -62,10 +62,19 @@ def pipelines(checkpoint):
         "non-linear probe": lambda: nonlinear_probe(checkpoint=checkpoint, **short),
         "fine-tuned": lambda: fine_tuned(checkpoint, **short),
         "from scratch": lambda: from_scratch(model_params=SMALL, **short),
+        "head solved": lambda: fine_tuned(
+            checkpoint, start="solved", **{**short, "max_epochs": 0}
+        ),
     }
 
 
-KINDS = ("linear probe", "non-linear probe", "fine-tuned", "from scratch")
+KINDS = (
+    "linear probe",
+    "non-linear probe",
+    "fine-tuned",
+    "from scratch",
+    "head solved",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
