@@ -7,7 +7,6 @@ resamples with torchaudio and divides by a robust scale, so that volts and micro
 
 from fractions import Fraction
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -273,7 +272,10 @@ def _ascending(x: Tensor) -> Tensor:
                 and not x.requires_grad
                 and forward_ad.unpack_dual(x).tangent is None
             ):
-                return torch.from_numpy(np.sort(x.numpy(), axis=-1))
+                # np.sort would keep the layout of memory, which need not be usual
+                ordered = x.numpy().copy(order="C")
+                ordered.sort(axis=-1)
+                return torch.from_numpy(ordered)
     return x.sort(-1).values
 
 

@@ -292,7 +292,8 @@ class Decoder(WindowEstimator):
             raise ValueError(f"start={self.start!r} is unknown: pass one of {STARTS}")
         solved = self.start == "solved"
         check_scalar(self.max_epochs, "max_epochs", Integral, min_val=not solved)
-        kind = (self.model_params or {}).get("head", "components")
+        given = self.model_params if isinstance(self.model_params, Mapping) else {}
+        kind = given.get("head", "components")
         if solved and kind != "components":
             raise ValueError(
                 f"start='solved' solves head='components', and model_params has "

@@ -429,6 +429,8 @@ def test_sorting_keeps_not_a_number_and_odd_layouts(windows):
     slowly = SignalInput(None)(x.clone().requires_grad_())
     torch.testing.assert_close(SignalInput(None)(x), slowly, equal_nan=True)
     assert torch.isnan(slowly[0, 0, 3])
+    repeated = SignalInput(250)(windows[:1].expand(2, -1, -1))
+    torch.testing.assert_close(repeated[1:], SignalInput(250)(windows[:1]))
     strided = windows.transpose(0, 2)[::2].transpose(0, 2)
     torch.testing.assert_close(
         SignalInput(None)(strided), SignalInput(None)(strided.contiguous())

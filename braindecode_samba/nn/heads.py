@@ -190,6 +190,8 @@ class WindowFeatures(nn.Module):
 
     centre: Tensor
     spread: Tensor
+    # TorchScript leaves out what does not apply
+    standardised: torch.jit.Final[bool]
 
     def __init__(
         self,
@@ -210,12 +212,13 @@ class WindowFeatures(nn.Module):
         )
         self.band_power: BandPower | None = None
         self.power_norm: nn.LayerNorm | None = None
-        self.standardised: bool = kind == "components"
-        n_measured = 0
+        self.standardised = kind == "components"
+        self.n_at_targets = n_measured = 0
         if kind != "variance":
             n_components = n_components if self.standardised else 0
             power = BandPower(target_positions, sfreq, surround, n_components)
             self.band_power = power
+            self.n_at_targets = power.n_at_targets
             self.power_norm = nn.LayerNorm(power.n_at_targets)
             n_measured = power.n_features + (N_FEATURES if self.standardised else 0)
         if self.standardised:
@@ -223,6 +226,7 @@ class WindowFeatures(nn.Module):
             self.register_buffer("centre", torch.zeros(n_measured))
             self.register_buffer("spread", torch.ones(n_measured))
         self.n_measured: int = n_measured
+        self.n_first: int = N_FEATURES
         self.n_features: int = n_measured + _N_DEEP
         self.dropout = nn.Dropout(drop_prob)
 
@@ -264,10 +268,10 @@ class WindowFeatures(nn.Module):
         """Features of a window from its log band powers and log variances."""
         features = self.deep(variances)
         if self.power_norm is not None and power is not None:
-            n = self.power_norm.normalized_shape[0]
+            n = self.n_at_targets
             measured = self.power_norm(power[:, :n])
             if self.standardised:
-                first = variances[:, :N_FEATURES]
+                first = variances[:, : self.n_first]
                 measured = torch.cat([measured, power[:, n:], first], dim=1)
                 measured = (measured - self.centre) / self.spread
             features = torch.cat([measured, features], dim=1)
