@@ -35,6 +35,7 @@ from braindecode_samba.recordings import (
     samples_at_layer,
     steps_of_layer,
 )
+from braindecode_samba.running import run_in_batches
 from braindecode_samba.signals import MODEL_SFREQ
 from braindecode_samba.training import (
     Decoder,
@@ -42,7 +43,6 @@ from braindecode_samba.training import (
     WindowEstimator,
     choose_device,
     draw_seed,
-    run_in_batches,
     seeded,
 )
 

@@ -5,8 +5,6 @@ by regularised regression on the features of the training windows; gradients the
 from there, or not at all.  Loops of training are in `braindecode_samba.training`.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from braindecode_samba.inputs import Windows
 from braindecode_samba.models import SAMBA
+from braindecode_samba.running import batches_on_device, run_in_batches
 
 STARTS = ("random", "solved")
 # strong: people differ more than windows of one; chosen by scores of training people
@@ -23,37 +22,6 @@ _C = 0.003
 _ALPHAS = tuple(10.0**k for k in range(7))
 # below this share of the largest, the variance of a direction is rounding
 _FLOOR = 1e-3
-
-
-def batches_on_device(
-    model: torch.nn.Module, windows: Windows, batch_size: int
-) -> Iterator[dict[str, Tensor]]:
-    """Arguments of a network for all windows, some at a time, on its device.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Says on which device.
-    windows : Windows
-        What to go over, in order.
-    batch_size : int
-        Windows in a part.
-
-    Yields
-    ------
-    dict of str to Tensor
-        ``x``, ``pos`` and, for several montages, ``ch_mask``.
-    """
-    device = next(model.parameters()).device
-    for start in range(0, len(windows.x), batch_size):
-        part = windows.select(slice(start, start + batch_size))
-        batch = {
-            "x": torch.from_numpy(part.x),
-            "pos": torch.from_numpy(part.positions).float(),
-        }
-        if part.ch_mask is not None:
-            batch["ch_mask"] = torch.from_numpy(part.ch_mask)
-        yield {name: value.to(device) for name, value in batch.items()}
 
 
 def solve_head(
@@ -180,12 +148,13 @@ def _features(model: SAMBA, windows: Windows, batch_size: int) -> NDArray[np.flo
     head = model.head
     _set(head.centre, np.zeros(head.n_measured))
     _set(head.spread, np.ones(head.n_measured))
-    parts = []
-    for batch in batches_on_device(model, windows, batch_size):
-        with torch.no_grad():
-            found: dict[str, Tensor] = model(**batch, return_features=True)
-        parts.append(found["features"][:, : head.n_measured].cpu().double().numpy())
-    return np.concatenate(parts)
+
+    def measured(**batch: Tensor) -> Tensor:
+        found: dict[str, Tensor] = model(**batch, return_features=True)
+        return found["features"][:, : head.n_measured]
+
+    found = run_in_batches(model, measured, windows, batch_size)
+    return found.astype(np.float64)
 
 
 def _regress(

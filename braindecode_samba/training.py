@@ -8,7 +8,7 @@ and features, are in `braindecode_samba.estimators`.
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -23,7 +23,6 @@ from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
-from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from braindecode_samba.checkpoint_configs import SIGNAL_OPTIONS
@@ -43,8 +42,9 @@ from braindecode_samba.finetuning import (
 )
 from braindecode_samba.inputs import Channels, Rows, Windows, read_windows
 from braindecode_samba.models import SAMBA
+from braindecode_samba.running import run_in_batches
 from braindecode_samba.signals import MODEL_SFREQ, min_times, recording_scale
-from braindecode_samba.starting import STARTS, batches_on_device, solve_head
+from braindecode_samba.starting import STARTS, solve_head
 
 _MAX_GRADIENT_NORM = 1.0
 _SCHEDULE = "one_cycle"
@@ -291,7 +291,9 @@ class Decoder(WindowEstimator):
         if self.start not in STARTS:
             raise ValueError(f"start={self.start!r} is unknown: pass one of {STARTS}")
         solved = self.start == "solved"
-        check_scalar(self.max_epochs, "max_epochs", Integral, min_val=not solved)
+        # a solved head is trained already
+        fewest = 0 if solved else 1
+        check_scalar(self.max_epochs, "max_epochs", Integral, min_val=fewest)
         given = self.model_params if isinstance(self.model_params, Mapping) else {}
         kind = given.get("head", "components")
         if solved and kind != "components":
@@ -501,39 +503,6 @@ def _samples(
     if windows.ch_mask is not None:
         samples["ch_mask"] = windows.ch_mask
     return samples
-
-
-def run_in_batches(
-    model: nn.Module,
-    function: Callable[..., Tensor],
-    windows: Windows,
-    batch_size: int,
-) -> NDArray[np.float32]:
-    """Compute outputs for all windows, in order and without gradients.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Put into evaluation mode; says on which device to compute.
-    function : callable
-        `model` or what calls it: takes ``x``, ``pos`` and, for several montages,
-        ``ch_mask``; gives a Tensor with one row a window.
-    windows : Windows
-        What to run over.
-    batch_size : int
-        Windows in a call.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, ...)
-        One row a window.
-    """
-    model.eval()
-    outputs = []
-    for batch in batches_on_device(model, windows, batch_size):
-        with torch.no_grad():
-            outputs.append(function(**batch).float().cpu().numpy())
-    return np.concatenate(outputs)
 
 
 def _end_schedule(net: skorch.NeuralNet) -> None:

@@ -109,17 +109,28 @@ def pretrain_variant(variant, options, *, config, stores, output, device):
     return run / "checkpoint"
 
 
-def share_of_zeros(checkpoint, mask, seed, *, config, stores):
-    """Error of hidden samples of people held out, over that of zeros."""
+def held_out(config, stores):
+    """Windows of people held out, on 19 electrodes."""
     _, watched = read_stores(read_config(config, {}), stores)
-    pairs = {n: MontageAugmentation(s, ("clinical_19",)) for n, s in watched.items()}
-    windows = Corpus(pairs)
-    if checkpoint is None:
-        torch.manual_seed(seed)
-        model = SAMBAReconstructor(n_chans=19, n_times=256, sfreq=SFREQ)
-    else:
-        model = SAMBAReconstructor.from_pretrained(checkpoint, verbose=False)
-    rebuilder = MaskedReconstruction(model.eval())
+    return Corpus(
+        {
+            name: MontageAugmentation(store, ("clinical_19",))
+            for name, store in watched.items()
+        }
+    )
+
+
+def load_network(checkpoint, seed):
+    """Load a checkpoint, or draw random weights."""
+    if checkpoint is not None:
+        return SAMBAReconstructor.from_pretrained(checkpoint, verbose=False).eval()
+    torch.manual_seed(seed)
+    return SAMBAReconstructor(n_chans=19, n_times=256, sfreq=SFREQ).eval()
+
+
+def share_of_zeros(model, windows, mask, seed):
+    """Error of hidden samples, over that of zeros."""
+    rebuilder = MaskedReconstruction(model)
     criterion = TimeFrequencyLoss(beta=0.0, norm="ortho", region="masked")
     masking = Masking(**MASKS[mask])
     sums = np.zeros(2)
@@ -170,10 +181,11 @@ def score_row(variant, seed, steps, batch_size, *, config, stores, output, devic
         checkpoint = pretrain_variant(
             variant, options, output=output, device=device, **files
         )
+    model, windows = load_network(checkpoint, seed), held_out(**files)
     rows = [
         {
             "measure": f"loss, {mask}",
-            "score": share_of_zeros(checkpoint, mask, seed, **files),
+            "score": share_of_zeros(model, windows, mask, seed),
         }
         for mask in MASKS
     ]

@@ -61,7 +61,7 @@ def covariances(rng, n=40, channels=6):
 
 def test_components_are_common_spatial_patterns():
     rng = np.random.default_rng(0)
-    X, C = covariances(rng)
+    X, _ = covariances(rng)
     y = np.arange(len(X)) % 2
     X[y == 1, 0] *= 3
     C = np.einsum("nit,njt->nij", X, X) / 200
@@ -250,8 +250,9 @@ def test_a_solved_head_is_saved_whole(imagery, fitted, tmp_path):
     ("changes", "said"),
     [
         ({"start": "best"}, "start='best'.*'solved'"),
-        ({"start": "random"}, "max_epochs"),
-        ({"max_epochs": -1}, "max_epochs"),
+        ({"start": "random"}, "max_epochs == 0, must be >= 1"),
+        ({"max_epochs": -1}, "max_epochs == -1, must be >= 0"),
+        ({"model_params": {"n_components": 0}}, "n_components=0"),
         ({"model_params": {"head": "power"}}, "start='solved'.*'power'"),
     ],
 )

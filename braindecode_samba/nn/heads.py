@@ -206,6 +206,10 @@ class WindowFeatures(nn.Module):
         super().__init__()
         if kind not in HEADS:
             raise ValueError(f"head={kind!r} is unknown; pass one of {HEADS}")
+        if n_components < 1:
+            raise ValueError(
+                f"n_components={n_components}: pass 1 or more, or head='power'"
+            )
         n_variances = 2 * N_FEATURES + 2 * N_DEEP_FEATURES
         self.deep = nn.Sequential(
             nn.LayerNorm(n_variances), nn.Linear(n_variances, _N_DEEP), activation()
@@ -213,12 +217,11 @@ class WindowFeatures(nn.Module):
         self.band_power: BandPower | None = None
         self.power_norm: nn.LayerNorm | None = None
         self.standardised = kind == "components"
-        self.n_at_targets = n_measured = 0
+        n_measured = 0
         if kind != "variance":
             n_components = n_components if self.standardised else 0
             power = BandPower(target_positions, sfreq, surround, n_components)
             self.band_power = power
-            self.n_at_targets = power.n_at_targets
             self.power_norm = nn.LayerNorm(power.n_at_targets)
             n_measured = power.n_features + (N_FEATURES if self.standardised else 0)
         if self.standardised:
@@ -268,7 +271,8 @@ class WindowFeatures(nn.Module):
         """Features of a window from its log band powers and log variances."""
         features = self.deep(variances)
         if self.power_norm is not None and power is not None:
-            n = self.n_at_targets
+            assert self.band_power is not None  # what the norm is for
+            n = self.band_power.n_at_targets
             measured = self.power_norm(power[:, :n])
             if self.standardised:
                 first = variances[:, : self.n_first]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from braindecode_samba.nn.heads import WindowFeatures
 from braindecode_samba.nn.pieces import Convolution, Moments, Recurrence, TrunkPieces
+from braindecode_samba.nn.pooling import variance
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Trunk
 from braindecode_samba.nn.unet import Decoder
@@ -88,7 +89,7 @@ def _features_of_one(
             pooled.append(ready["pool3"])
     mediated = trunk.mediator(torch.cat(pooled, dim=2))
     variances = [moment.variance() for moment in moments.values()]
-    variances.append(mediated.var(-1, correction=0))
+    variances.append(variance(mediated))
     power: Tensor | None = None
     if band_power is not None:
         covariance = torch.stack(covariances).sum(0) / signals.shape[2]

@@ -56,8 +56,8 @@ def nine_statistics(z: Tensor) -> Tensor:
     )
 
 
-def log_variance(z: Tensor, at_once: int = 2**17) -> Tensor:
-    """Log variance over time of (batch, features, times): (batch, features)."""
+def variance(z: Tensor, at_once: int = 2**17) -> Tensor:
+    """Variance over time of (batch, features, times): (batch, features)."""
     # torch.var takes ten times as long on a CPU; some values at once, so that what is
     # centred stays in the cache
     some = max(1, at_once // max(1, z.shape[0] * z.shape[-1]))
@@ -65,4 +65,9 @@ def log_variance(z: Tensor, at_once: int = 2**17) -> Tensor:
         (part - part.mean(-1, keepdim=True)).square().mean(-1)
         for part in z.split(some, 1)
     ]
-    return torch.log(torch.cat(variances, dim=1) + 1e-6)
+    return torch.cat(variances, dim=1)
+
+
+def log_variance(z: Tensor) -> Tensor:
+    """Log variance over time of (batch, features, times): (batch, features)."""
+    return torch.log(variance(z) + 1e-6)
