@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from braindecode_samba import positions_from_names
-from braindecode_samba.nn.mamba import Mamba2
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.evaluation import ResumableTable
+from braindecode_samba.nn import Mamba2
+from braindecode_samba.signals import EEGSimulator
 
 pytest.importorskip(
     "moabb", reason='needs MOABB: pip install "braindecode-samba[moabb]"'

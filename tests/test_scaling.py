@@ -1,4 +1,4 @@
-"""Promises of `braindecode_samba.signals`: any unit, offset, amplitude and rate."""
+"""Promises of `braindecode_samba.nn.scaling`: any unit, offset, amplitude and rate."""
 
 import math
 import warnings
@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braindecode_samba import SAMBA
-from braindecode_samba.nn.trunk import LAYERS
-from braindecode_samba.signals import (
-    MIN_TIMES,
-    MODEL_SFREQ,
+from braindecode_samba.nn import (
     SignalInput,
     min_times,
     rate_ratio,
     recording_scale,
     robust_scale,
 )
+from braindecode_samba.nn.scaling import MIN_TIMES, MODEL_SFREQ
+from braindecode_samba.nn.trunk import LAYERS
 
 RATES = (100, 128, 160, 200, 250, 256, 500, 512, 1000, 1024, 2000, 166.67, 1e3 / 3)
 

@@ -1,7 +1,7 @@
 """Configurations of checkpoints: what each option may be, and which the caller may set.
 
-Files are read in `braindecode_samba.checkpoint_files`; networks are built and filled in
-`braindecode_samba.checkpoints`.
+Files are read in `braindecode_samba.checkpoints.files`; networks are built and filled
+in `braindecode_samba.checkpoints.loading`.
 """
 
 import functools
@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import nn
 
-from braindecode_samba.checkpoint_files import CheckpointError
+from braindecode_samba.checkpoints.files import CheckpointError
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
 
 SIGNAL_OPTIONS = (

@@ -1,6 +1,6 @@
 """What a checkpoint holds, how a network is filled from it, and the report of that.
 
-Checkpoints are opened in `braindecode_samba.checkpoints`.
+Checkpoints are opened in `braindecode_samba.checkpoints.loading`.
 """
 
 from collections import Counter
@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from braindecode_samba.checkpoint_configs import (
+from braindecode_samba.checkpoints.configs import (
     SIGNAL_OPTIONS,
     merge_signals,
     options_of,
     trunk_options,
 )
-from braindecode_samba.checkpoint_files import CheckpointError, short_hash
+from braindecode_samba.checkpoints.files import CheckpointError, short_hash
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
 from braindecode_samba.nn.reference import reference_name
 

@@ -1,7 +1,7 @@
 """Files of checkpoints: where they are, reading them whole, and the tensors in them.
 
 What the tensors and the configuration mean is decided in
-`braindecode_samba.checkpoints`; files are written in
+`braindecode_samba.checkpoints.loading`; files are written in
 `braindecode_samba.pretraining.saving`.
 """
 

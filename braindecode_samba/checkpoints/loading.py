@@ -1,9 +1,9 @@
 """Checkpoints: trained weights into a network, all of them or an error.
 
 `load_checkpoint` builds a network; `open_checkpoint` gives what a network that exists
-already is filled from (`braindecode_samba.checkpoint_contents`).  Finding and reading
-files is in `braindecode_samba.checkpoint_files`, configurations in
-`braindecode_samba.checkpoint_configs`; checkpoints are written by
+already is filled from (`braindecode_samba.checkpoints.contents`).  Finding and reading
+files is in `braindecode_samba.checkpoints.files`, configurations in
+`braindecode_samba.checkpoints.configs`; checkpoints are written by
 `braindecode_samba.pretraining.SAMBAPretrainer.save_checkpoint`, or by
 ``save_pretrained`` of a model.
 """
@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from braindecode_samba.checkpoint_configs import (
+from braindecode_samba.checkpoints.configs import (
     SIGNAL_OPTIONS,
     check_config,
     find_activation,
 )
-from braindecode_samba.checkpoint_contents import (
+from braindecode_samba.checkpoints.contents import (
     Checkpoint,
     CheckpointReport,
     part_of,
     some_names,
 )
-from braindecode_samba.checkpoint_files import (
+from braindecode_samba.checkpoints.files import (
     CheckpointError,
     CheckpointFiles,
     find_checkpoint,
@@ -41,7 +41,7 @@ from braindecode_samba.nn.reference import (
     reference_name,
     rename_reference_keys,
 )
-from braindecode_samba.signals import MODEL_SFREQ
+from braindecode_samba.nn.scaling import MODEL_SFREQ
 
 __all__ = [
     "Checkpoint",

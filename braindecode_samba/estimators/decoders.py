@@ -2,8 +2,8 @@
 
 Each keeps plain parameters and makes its network in ``fit``, so that clones, grid
 searches and other montages start afresh.  What may be handed over as X is decided in
-`braindecode_samba.inputs`; training and running networks is in
-`braindecode_samba.training`.
+`braindecode_samba.signals.inputs`; training and running networks is in
+`braindecode_samba.estimators.training`.
 """
 
 import copy
@@ -24,27 +24,26 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
-from braindecode_samba.checkpoints import CheckpointReport, load_checkpoint
-from braindecode_samba.finetuning import Finetune
-from braindecode_samba.inputs import Channels, Windows
-from braindecode_samba.models import SAMBA
-from braindecode_samba.nn.pooling import log_variance, nine_statistics
-from braindecode_samba.recordings import (
-    Recording,
-    encode_in_parts,
-    samples_at_layer,
-    steps_of_layer,
-)
-from braindecode_samba.running import run_in_batches
-from braindecode_samba.signals import MODEL_SFREQ
-from braindecode_samba.training import (
+from braindecode_samba.checkpoints.loading import CheckpointReport, load_checkpoint
+from braindecode_samba.estimators.finetuning import Finetune
+from braindecode_samba.estimators.running import run_in_batches
+from braindecode_samba.estimators.training import (
     Decoder,
-    RandomState,
     WindowEstimator,
     choose_device,
     draw_seed,
     seeded,
 )
+from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.nn.recordings import (
+    Recording,
+    encode_in_parts,
+    samples_at_layer,
+    steps_of_layer,
+)
+from braindecode_samba.nn.scaling import MODEL_SFREQ
+from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 
 __all__ = ["SAMBAClassifier", "SAMBAFeatures", "SAMBARegressor"]
 
@@ -99,8 +98,8 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     start : {"random", "solved"}
         Where the head begins. ``"solved"`` (ours): with ``head="components"``, whose
         spatial components and last layer are solved on the training windows, see
-        `braindecode_samba.starting.solve_head`; gradients go on from there, for
-        `max_epochs` passes or, with 0, not at all.
+        `braindecode_samba.estimators.starting.solve_head`; gradients go on from there,
+        for `max_epochs` passes or, with 0, not at all.
     class_weight : dict, "balanced" or None
         Weights of the classes in the loss, by label.
     callbacks : list, optional
@@ -141,7 +140,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     Examples
     --------
     >>> import numpy as np
-    >>> from braindecode_samba.estimators import SAMBAClassifier
+    >>> from braindecode_samba import SAMBAClassifier
     >>> X = np.random.default_rng(0).normal(size=(8, 3, 64))
     >>> y = ["left", "right"] * 4
     >>> decoder = SAMBAClassifier(
@@ -446,12 +445,12 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
 
     See Also
     --------
-    braindecode_samba.nn.pooling.nine_statistics : The statistics and their order.
+    braindecode_samba.nn.nine_statistics : The statistics and their order.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from braindecode_samba.estimators import SAMBAFeatures
+    >>> from braindecode_samba import SAMBAFeatures
     >>> X = np.random.default_rng(0).normal(size=(2, 3, 64))
     >>> features = SAMBAFeatures(ch_names=["C3", "Cz", "C4"], sfreq=128)
     >>> features.fit_transform(X).shape
@@ -497,7 +496,7 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         Parameters
         ----------
         X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, see `braindecode_samba.inputs.read_windows`.
+            Windows, see `braindecode_samba.signals.read_windows`.
         y : None
             Ignored.
 

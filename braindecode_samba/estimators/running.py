@@ -1,6 +1,6 @@
 """Running a network over windows, some at a time, on whatever device it is.
 
-How it is trained is in `braindecode_samba.training`.
+How it is trained is in `braindecode_samba.estimators.training`.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from braindecode_samba.inputs import Windows
+from braindecode_samba.signals.inputs import Windows
 
 
 def run_in_batches(

@@ -2,7 +2,8 @@
 
 Spatial components are solved from covariances of classes or targets, and the last layer
 by regularised regression on the features of the training windows; gradients then go on
-from there, or not at all.  Loops of training are in `braindecode_samba.training`.
+from there, or not at all.  Loops of training are in
+`braindecode_samba.estimators.training`.
 """
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from torch import Tensor
 
-from braindecode_samba.inputs import Windows
+from braindecode_samba.estimators.running import batches_on_device, run_in_batches
 from braindecode_samba.models import SAMBA
-from braindecode_samba.running import batches_on_device, run_in_batches
+from braindecode_samba.signals.inputs import Windows
 
 STARTS = ("random", "solved")
 # strong: people differ more than windows of one; chosen by scores of training people

@@ -2,7 +2,7 @@
 
 `SAMBAStream` keeps the last window of the samples that arrive and runs a model on it at
 a fixed hop.  Recordings that lie complete are the business of
-`braindecode_samba.recordings`.
+`braindecode_samba.nn.recordings`.
 """
 
 import copy
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.estimators import SAMBAClassifier, SAMBARegressor
+from braindecode_samba.estimators.decoders import SAMBAClassifier, SAMBARegressor
 from braindecode_samba.models import SAMBA
-from braindecode_samba.signals import min_times
+from braindecode_samba.nn.scaling import min_times
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
 

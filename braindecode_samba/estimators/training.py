@@ -25,13 +25,13 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from torch.optim.lr_scheduler import OneCycleLR
 
-from braindecode_samba.checkpoint_configs import SIGNAL_OPTIONS
-from braindecode_samba.checkpoints import (
+from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
+from braindecode_samba.checkpoints.loading import (
     Checkpoint,
     CheckpointReport,
     open_checkpoint,
 )
-from braindecode_samba.finetuning import (
+from braindecode_samba.estimators.finetuning import (
     Finetune,
     adamw,
     check_finetune,
@@ -40,15 +40,20 @@ from braindecode_samba.finetuning import (
     set_rate,
     trunk_first,
 )
-from braindecode_samba.inputs import Channels, Rows, Windows, read_windows
+from braindecode_samba.estimators.running import run_in_batches
+from braindecode_samba.estimators.starting import STARTS, solve_head
 from braindecode_samba.models import SAMBA
-from braindecode_samba.running import run_in_batches
-from braindecode_samba.signals import MODEL_SFREQ, min_times, recording_scale
-from braindecode_samba.starting import STARTS, solve_head
+from braindecode_samba.nn.scaling import MODEL_SFREQ, min_times, recording_scale
+from braindecode_samba.signals.inputs import (
+    Channels,
+    RandomState,
+    Rows,
+    Windows,
+    read_windows,
+)
 
 _MAX_GRADIENT_NORM = 1.0
 _SCHEDULE = "one_cycle"
-RandomState = int | np.random.RandomState | None
 
 
 class WindowEstimator(BaseEstimator):
@@ -205,7 +210,7 @@ class Decoder(WindowEstimator):
         Parameters
         ----------
         X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, see `braindecode_samba.inputs.read_windows`.
+            Windows, see `braindecode_samba.signals.read_windows`.
         y : array-like, optional
             Targets; None takes those of a data set of braindecode.
 

@@ -2,7 +2,7 @@
 
 Their parts are well-kept ones: filters from MNE, covariances, CSP and the tangent space
 from pyRiemann, networks from braindecode.  SAMBA's own pipelines are in
-`braindecode_samba.protocols`.
+`braindecode_samba.evaluation.protocols`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from braindecode_samba.nets import BraindecodeNet
+from braindecode_samba.evaluation.nets import BraindecodeNet
 
 __all__ = ["band_power", "csp_lda", "network", "tangent_space"]
 
@@ -144,7 +144,7 @@ def network(
     sfreq : float
         Sampling rate, Hz.
     max_epochs, lr, device, random_state
-        As for `braindecode_samba.nets.BraindecodeNet`.
+        As for `braindecode_samba.evaluation.BraindecodeNet`.
 
     Returns
     -------

@@ -2,7 +2,8 @@
 
 Both are trained from a seed, with private nets that every ``fit`` makes anew.  SAMBA's
 own estimators are in `braindecode_samba.estimators`; the pipelines that these stand in
-are in `braindecode_samba.protocols` and `braindecode_samba.baselines`.
+are in `braindecode_samba.evaluation.protocols` and
+`braindecode_samba.evaluation.baselines`.
 """
 
 import math
@@ -27,8 +28,9 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from braindecode_samba.signals import robust_scale
-from braindecode_samba.training import RandomState, choose_device, draw_seed, seeded
+from braindecode_samba.estimators.training import choose_device, draw_seed, seeded
+from braindecode_samba.nn.scaling import robust_scale
+from braindecode_samba.signals.inputs import RandomState
 
 __all__ = ["BraindecodeNet", "ProbeNet"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from braindecode_samba._paths import whole_file
-from braindecode_samba.checkpoint_configs import SIGNAL_OPTIONS
-from braindecode_samba.checkpoints import load_checkpoint
+from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
+from braindecode_samba.checkpoints.loading import load_checkpoint
 from braindecode_samba.models import SAMBA
-from braindecode_samba.template import chs_info_from_names
+from braindecode_samba.signals.template import chs_info_from_names
 
 __all__ = ["benchmark_arguments"]
 

@@ -1,8 +1,9 @@
 """SAMBA beside its baselines in MOABB's evaluations, and MOABB's statistics of scores.
 
 Pipelines come as a dictionary for `moabb.evaluations` and as YAML files for
-`moabb.benchmark`.  Their parts are in `braindecode_samba.protocols` and
-`braindecode_samba.baselines`; tables of runs are in `braindecode_samba.tables`.
+`moabb.benchmark`.  Their parts are in `braindecode_samba.evaluation.protocols` and
+`braindecode_samba.evaluation.baselines`; tables of runs are in
+`braindecode_samba.evaluation.tables`.
 """
 
 import contextlib
@@ -17,8 +18,13 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from braindecode_samba._paths import data_folder
-from braindecode_samba.baselines import band_power, csp_lda, network, tangent_space
-from braindecode_samba.protocols import (
+from braindecode_samba.evaluation.baselines import (
+    band_power,
+    csp_lda,
+    network,
+    tangent_space,
+)
+from braindecode_samba.evaluation.protocols import (
     Checkpoint,
     fine_tuned,
     from_scratch,

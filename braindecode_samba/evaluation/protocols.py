@@ -2,7 +2,8 @@
 
 Each function gives a clone-able pipeline of scikit-learn whose parameters tell, as
 text, which weights and which seed it stands for.  The estimators themselves are in
-`braindecode_samba.estimators`, other methods in `braindecode_samba.baselines`.
+`braindecode_samba.estimators`, other methods in
+`braindecode_samba.evaluation.baselines`.
 """
 
 import hashlib
@@ -19,14 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags
 
 from braindecode_samba._version import __version__
-from braindecode_samba.checkpoint_files import (
+from braindecode_samba.checkpoints.files import (
     find_checkpoint,
     read_checkpoint_files,
     short_hash,
 )
-from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures
-from braindecode_samba.inputs import Channels
-from braindecode_samba.nets import ProbeNet
+from braindecode_samba.estimators.decoders import SAMBAClassifier, SAMBAFeatures
+from braindecode_samba.evaluation.nets import ProbeNet
+from braindecode_samba.signals.inputs import Channels
 
 __all__ = [
     "Provenance",
@@ -109,7 +110,7 @@ def checkpoint_digest(checkpoint: Checkpoint | None) -> str:
     Parameters
     ----------
     checkpoint : str, path-like or None
-        As for `braindecode_samba.checkpoint_files.find_checkpoint`; None is a network
+        As for `braindecode_samba.checkpoints.files.find_checkpoint`; None is a network
         with random weights.
 
     Returns
@@ -120,7 +121,7 @@ def checkpoint_digest(checkpoint: Checkpoint | None) -> str:
 
     Raises
     ------
-    braindecode_samba.checkpoint_files.CheckpointError
+    braindecode_samba.checkpoints.CheckpointError
         If there is no such checkpoint.
     """
     if checkpoint is None:
@@ -217,7 +218,7 @@ def nonlinear_probe(
 
     See Also
     --------
-    braindecode_samba.nets.ProbeNet : The network and how it is trained.
+    braindecode_samba.evaluation.ProbeNet : The network and how it is trained.
     """
     features = SAMBAFeatures(
         ch_names=ch_names,

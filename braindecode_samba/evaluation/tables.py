@@ -1,7 +1,7 @@
 """A table of runs that takes days and is finished row by row, in any number of goes.
 
 `ResumableTable` knows nothing of what a row computes; pipelines and statistics are in
-`braindecode_samba.evaluation`.
+`braindecode_samba.evaluation.pipelines`.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class ResumableTable:
     Examples
     --------
     >>> import tempfile
-    >>> from braindecode_samba.tables import ResumableTable
+    >>> from braindecode_samba.evaluation import ResumableTable
     >>> def score(method, seed):
     ...     return [{"subject": 1, "score": 0.5}, {"subject": 2, "score": 0.75}]
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from braindecode_samba.nn.stack import LayerStack, run_stack, stack_layers
-from braindecode_samba.nn.tiles import State
+from braindecode_samba.scan.stack import LayerStack, run_stack, stack_layers
+from braindecode_samba.scan.tiles import State
 
 
 class Mamba2(nn.Module):

@@ -1,10 +1,10 @@
 """Whole recordings through the trunk, in bounded memory.
 
 A recording, an array or MNE's Raw that may stay on disk, is read, scaled and resampled
-stretch by stretch as `braindecode_samba.signals` would do it at once, and taken through
-the layers by `braindecode_samba.nn.pieces`.  Windows cut out of recordings are read in
-`braindecode_samba.inputs`, signals that arrive while they are recorded in
-`braindecode_samba.stream`.
+stretch by stretch as `braindecode_samba.nn.scaling` would do it at once, and taken
+through the layers by `braindecode_samba.nn.pieces`.  Windows cut out of recordings are
+read in `braindecode_samba.signals.inputs`, signals that arrive while they are recorded
+in `braindecode_samba.estimators.stream`.
 """
 
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ from torch import Tensor
 from torchaudio.transforms import Resample
 from tqdm import tqdm
 
-from braindecode_samba.inputs import eeg_rows
-from braindecode_samba.montages import positions_from_chs_info
 from braindecode_samba.nn.long import PIECE
 from braindecode_samba.nn.pieces import TrunkPieces
-from braindecode_samba.nn.trunk import LAYERS, Trunk
-from braindecode_samba.signals import (
+from braindecode_samba.nn.scaling import (
     SignalInput,
     median,
     rate_ratio,
     scale_of_channels,
     spread,
 )
+from braindecode_samba.nn.trunk import LAYERS, Trunk
+from braindecode_samba.signals.inputs import eeg_rows
+from braindecode_samba.signals.montages import positions_from_chs_info
 
 # Samples of all channels that are read at once to measure them: 64 MB in float64
 _HELD = 2**23

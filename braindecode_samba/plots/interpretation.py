@@ -1,7 +1,7 @@
 """Numbers behind the maps: what the decisions of an estimator go with and come from.
 
 Arrays come out of here; `braindecode_samba.plots` draws them.  What a network does to
-electrodes whatever the signals is in `braindecode_samba.spatial_weights`.
+electrodes whatever the signals is in `braindecode_samba.plots.spatial_weights`.
 """
 
 import copy
@@ -17,10 +17,10 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from braindecode_samba.inputs import Windows, read_windows
+from braindecode_samba.estimators.training import Decoder
 from braindecode_samba.models import SAMBA
-from braindecode_samba.signals import SignalInput
-from braindecode_samba.training import Decoder
+from braindecode_samba.nn.scaling import SignalInput
+from braindecode_samba.signals.inputs import Windows, read_windows
 
 __all__ = [
     "BANDS",

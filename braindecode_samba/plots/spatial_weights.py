@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from braindecode_samba.inputs import Channels
+from braindecode_samba.estimators.training import seeded
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
-from braindecode_samba.montages import positions_from_chs_info
 from braindecode_samba.nn.spatial import DistanceWeights
-from braindecode_samba.template import target_names
-from braindecode_samba.training import seeded
+from braindecode_samba.signals.inputs import Channels
+from braindecode_samba.signals.montages import positions_from_chs_info
+from braindecode_samba.signals.template import target_names
 
 __all__ = ["electrode_weights", "electrodes_of", "network_of", "with_spatial_start"]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindecode_samba.nn.chunks import ScanByHand, by_hand, scan_chunks
+from braindecode_samba.scan.chunks import ScanByHand, by_hand, scan_chunks
 
 # mamba-ssm's kernel computes offsets in 32 bits: beyond some 61,000 steps, fewer with a
 # wide batch, it is silently wrong (state-spaces/mamba #1015).

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from braindecode_samba.nn.shares import Parameters, Places, Share, divide
-from braindecode_samba.nn.threads import run_in_threads
-from braindecode_samba.nn.tiles import State, tile_sizes
+from braindecode_samba.scan.shares import Parameters, Places, Share, divide
+from braindecode_samba.scan.threads import run_in_threads
+from braindecode_samba.scan.tiles import State, tile_sizes
 
 if TYPE_CHECKING:
-    from braindecode_samba.nn.stack import LayerStack
+    from braindecode_samba.scan.stack import LayerStack
 
 # Features of a unit of the loops: the states of a block fit the second cache.
 _UNIT = 256
@@ -294,7 +294,7 @@ class _Tile:
         self, u: Tensor, p: Parameters, state: State, room: _Room, keep_starts: bool
     ) -> None:
         # compiled at the first use, and not where there is no numba
-        from braindecode_samba.nn.kernels import BLOCK, forward
+        from braindecode_samba.scan.kernels import BLOCK, forward
 
         layers, batch, n_times, _ = u.shape
         self.shape = layers, batch, n_times
@@ -341,7 +341,7 @@ class _Tile:
         self, dy: Tensor, pull: Tensor, dstate: State
     ) -> tuple[Tensor, State, list[Tensor]]:
         """Give derivatives of inputs, of the state before, and of all parameters."""
-        from braindecode_samba.nn.kernels_back import backward, backward_convolution
+        from braindecode_samba.scan.kernels_back import backward, backward_convolution
 
         layers, batch, n_times = self.shape
         n = layers * batch

@@ -14,7 +14,7 @@ ordered by layer, then by batch.
 import numpy as np
 from numba import njit
 
-from braindecode_samba.nn.rows import (
+from braindecode_samba.scan.rows import (
     EXACT,
     advance,
     convolve_row,

@@ -7,8 +7,8 @@ state at its start, then every step hands its derivatives to the one before.
 import numpy as np
 from numba import njit
 
-from braindecode_samba.nn.kernels import BLOCK
-from braindecode_samba.nn.rows import (
+from braindecode_samba.scan.kernels import BLOCK
+from braindecode_samba.scan.rows import (
     EXACT,
     ONE,
     SUMS,

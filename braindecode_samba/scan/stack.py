@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindecode_samba.nn.chunks import by_hand
-from braindecode_samba.nn.fused import has_numba, run_fused
-from braindecode_samba.nn.gates import (
+from braindecode_samba.scan.chunks import by_hand
+from braindecode_samba.scan.dual import grouped_scan
+from braindecode_samba.scan.fused import has_numba, run_fused
+from braindecode_samba.scan.gates import (
     ConvSiluByHand,
     GatedProjectionByHand,
     conv_silu,
     gated_projection,
 )
-from braindecode_samba.nn.scan import grouped_scan
-from braindecode_samba.nn.tiles import State, over_tiles
+from braindecode_samba.scan.tiles import State, over_tiles
 
 # bias of the step sizes beyond which a layer remembers nothing, see _can_be_fused
 _LONGEST_STEP = 100.0

@@ -2,7 +2,7 @@
 
 `RecordingAligner` acts on arrays, Epochs and continuous Raw.  It uses no labels, but it
 does use the trials of whoever is scored: say so beside a score.  Scaling of single
-windows is in `braindecode_samba.signals`.
+windows is in `braindecode_samba.nn.scaling`.
 """
 
 from collections.abc import Hashable
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.inputs import eeg_rows
+from braindecode_samba.signals.inputs import eeg_rows
 
 __all__ = ["RecordingAligner"]
 
@@ -78,7 +78,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from braindecode_samba.alignment import RecordingAligner
+    >>> from braindecode_samba import RecordingAligner
     >>> X = np.random.default_rng(0).normal(size=(6, 3, 100)) * [[[1], [5], [20]]]
     >>> aligned = RecordingAligner().fit_transform(X, groups=[1, 1, 1, 2, 2, 2])
     >>> np.cov(np.hstack(aligned[:3])).round(1) + 0.0

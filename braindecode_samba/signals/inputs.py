@@ -23,7 +23,10 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array, check_consistent_length
 from torch.utils.data import Dataset
 
-from braindecode_samba.montages import positions_from_chs_info, positions_from_names
+from braindecode_samba.signals.montages import (
+    positions_from_chs_info,
+    positions_from_names,
+)
 
 __all__ = ["Windows", "read_windows"]
 
@@ -43,6 +46,7 @@ _CUT_FIRST = (
 
 Channels = Sequence[Mapping[str, Any]]
 Rows = slice | NDArray[np.intp]
+RandomState = int | np.random.RandomState | None
 
 
 @dataclass(frozen=True, eq=False)

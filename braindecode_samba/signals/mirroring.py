@@ -12,8 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_consistent_length, check_random_state
 
-from braindecode_samba.montages import check_positions
-from braindecode_samba.training import RandomState
+from braindecode_samba.signals.inputs import RandomState
+from braindecode_samba.signals.montages import check_positions
 
 __all__ = ["mirror_channels", "mirror_windows"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba._paths import data_folder, whole_file
-from braindecode_samba.template import (
+from braindecode_samba.signals.template import (
     Unknown,
     align_to_template,
     check_names,

@@ -21,8 +21,8 @@ from scipy.signal import resample
 from scipy.spatial.transform import Rotation
 
 from braindecode_samba._version import __version__
-from braindecode_samba.montages import check_positions
-from braindecode_samba.template import (
+from braindecode_samba.signals.montages import check_positions
+from braindecode_samba.signals.template import (
     check_names,
     resolve_template,
     target_names,

@@ -31,20 +31,24 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from braindecode_samba import positions_from_names
+from braindecode_samba import RecordingAligner, positions_from_names
 from braindecode_samba._paths import whole_file
-from braindecode_samba.alignment import RecordingAligner
-from braindecode_samba.baselines import band_power, csp_lda, network, tangent_space
-from braindecode_samba.evaluation import estimator_digest, paired_tests, summarise
-from braindecode_samba.mirroring import mirror_windows
-from braindecode_samba.protocols import (
+from braindecode_samba.evaluation import (
+    ResumableTable,
+    band_power,
     checkpoint_digest,
+    csp_lda,
+    estimator_digest,
     fine_tuned,
     from_scratch,
     linear_probe,
+    network,
     nonlinear_probe,
+    paired_tests,
+    summarise,
+    tangent_space,
 )
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.signals import mirror_windows
 
 # %%
 # Trials

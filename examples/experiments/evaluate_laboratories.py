@@ -32,10 +32,9 @@ from tqdm import tqdm
 
 from braindecode_samba import SAMBAFeatures
 from braindecode_samba._paths import whole_file
-from braindecode_samba.baselines import log_band_power
+from braindecode_samba.evaluation import ResumableTable, checkpoint_digest
+from braindecode_samba.evaluation.baselines import log_band_power
 from braindecode_samba.plots import plot_embedding
-from braindecode_samba.protocols import checkpoint_digest
-from braindecode_samba.tables import ResumableTable
 
 LABORATORIES = {"eegmmidb": "imagery", "eegmat": "state"}
 # electrodes that both laboratories have

@@ -30,15 +30,18 @@ from evaluate import SFREQ, SUBJECTS, movements, score_people, state
 
 from braindecode_samba import SAMBAReconstructor, positions_from_names
 from braindecode_samba._paths import whole_file
-from braindecode_samba.baselines import band_power
+from braindecode_samba.evaluation import (
+    ResumableTable,
+    band_power,
+    checkpoint_digest,
+    linear_probe,
+)
 from braindecode_samba.pretraining import (
     Masking,
     MontageAugmentation,
     TimeFrequencyLoss,
 )
 from braindecode_samba.pretraining.reconstruction import MaskedReconstruction
-from braindecode_samba.protocols import checkpoint_digest, linear_probe
-from braindecode_samba.tables import ResumableTable
 
 SPAN = 120  # seconds of a recording, at all lengths the same
 LENGTHS = (2, 5, 10, 30, 60, 100, 120)

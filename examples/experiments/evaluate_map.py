@@ -30,9 +30,8 @@ from evaluate import (
     score_people,
 )
 
-from braindecode_samba.alignment import RecordingAligner
-from braindecode_samba.interpretation import decision_pattern, log_band_power
-from braindecode_samba.plots import plot_scalp_map
+from braindecode_samba import RecordingAligner
+from braindecode_samba.plots import decision_pattern, log_band_power, plot_scalp_map
 
 BANDS = {"mu, 8 to 13 Hz": (8, 13), "beta, 13 to 30 Hz": (13, 30)}
 

@@ -32,9 +32,8 @@ from evaluate import (
 from skorch.callbacks import Callback
 from torch import nn
 
-from braindecode_samba.nn.mamba import Mamba2
-from braindecode_samba.protocols import from_scratch
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.evaluation import ResumableTable, from_scratch
+from braindecode_samba.nn import Mamba2
 
 # %%
 # Parts

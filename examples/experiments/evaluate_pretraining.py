@@ -35,6 +35,7 @@ from pretrain_windows import read_stores
 
 from braindecode_samba import SAMBAReconstructor, load_montage
 from braindecode_samba._paths import whole_file
+from braindecode_samba.evaluation import ResumableTable, linear_probe
 from braindecode_samba.pretraining import (
     Corpus,
     Masking,
@@ -42,8 +43,6 @@ from braindecode_samba.pretraining import (
     TimeFrequencyLoss,
 )
 from braindecode_samba.pretraining.reconstruction import MaskedReconstruction
-from braindecode_samba.protocols import linear_probe
-from braindecode_samba.tables import ResumableTable
 
 MASKS = {
     "tsr": {"kind": "tsr"},

@@ -5,14 +5,14 @@ some subjects and puts its scores on others beside the published ones.  Data are
 shipped; a recipe says how to get them.
 """
 
-from braindecode_samba.recipes.recipe import LabelledWindows, Recipe
-from braindecode_samba.recipes.registry import (
+from braindecode_samba.evaluation.recipes.recipe import LabelledWindows, Recipe
+from braindecode_samba.evaluation.recipes.registry import (
     describe_recipes,
     get_recipe,
     list_recipes,
 )
-from braindecode_samba.recipes.runs import run_recipe, split_by_subject
-from braindecode_samba.recipes.scores import published_scores
+from braindecode_samba.evaluation.recipes.runs import run_recipe, split_by_subject
+from braindecode_samba.evaluation.recipes.scores import published_scores
 
 __all__ = [
     "LabelledWindows",

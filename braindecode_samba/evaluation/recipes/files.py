@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.io import loadmat
 
-from braindecode_samba.recipes.recipe import (
+from braindecode_samba.evaluation.recipes.recipe import (
     LabelledWindows,
     Recipe,
     cut_recording,

@@ -14,7 +14,11 @@ import mne
 import numpy as np
 from tqdm import tqdm
 
-from braindecode_samba.recipes.recipe import LabelledWindows, Recipe, join_windows
+from braindecode_samba.evaluation.recipes.recipe import (
+    LabelledWindows,
+    Recipe,
+    join_windows,
+)
 
 if TYPE_CHECKING:
     from moabb.datasets.base import BaseDataset

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from braindecode_samba.recipes.recipe import (
+from braindecode_samba.evaluation.recipes.recipe import (
     LabelledWindows,
     Recipe,
     join_windows,

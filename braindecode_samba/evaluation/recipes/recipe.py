@@ -14,7 +14,7 @@ import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from braindecode_samba.montages import load_montage
+from braindecode_samba.signals.montages import load_montage
 
 __all__ = ["LabelledWindows", "Reader", "Recipe"]
 

@@ -6,16 +6,16 @@ and `moabb_sets`.
 
 from functools import partial
 
-from braindecode_samba.recipes.files import (
+from braindecode_samba.evaluation.recipes.files import (
     read_dreamer,
     read_listed_recordings,
     read_stew,
 )
-from braindecode_samba.recipes.moabb_sets import read_left_right, read_p300
-from braindecode_samba.recipes.p300_files import read_competition_p300
-from braindecode_samba.recipes.recipe import Recipe
-from braindecode_samba.recipes.scores import published_scores
-from braindecode_samba.recipes.tuab import read_tuab
+from braindecode_samba.evaluation.recipes.moabb_sets import read_left_right, read_p300
+from braindecode_samba.evaluation.recipes.p300_files import read_competition_p300
+from braindecode_samba.evaluation.recipes.recipe import Recipe
+from braindecode_samba.evaluation.recipes.scores import published_scores
+from braindecode_samba.evaluation.recipes.tuab import read_tuab
 
 __all__ = ["describe_recipes", "get_recipe", "list_recipes"]
 

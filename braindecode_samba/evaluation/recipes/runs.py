@@ -12,9 +12,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import StratifiedGroupKFold
 
-from braindecode_samba.recipes.recipe import DataPath, LabelledWindows, Recipe
-from braindecode_samba.recipes.registry import get_recipe
-from braindecode_samba.recipes.scores import published_scores
+from braindecode_samba.evaluation.recipes.recipe import (
+    DataPath,
+    LabelledWindows,
+    Recipe,
+)
+from braindecode_samba.evaluation.recipes.registry import get_recipe
+from braindecode_samba.evaluation.recipes.scores import published_scores
 
 __all__ = ["run_recipe", "split_by_subject"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from braindecode.datasets import TUHAbnormal
 from tqdm import tqdm
 
-from braindecode_samba.recipes.recipe import (
+from braindecode_samba.evaluation.recipes.recipe import (
     LabelledWindows,
     Recipe,
     cut_recording,
