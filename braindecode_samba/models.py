@@ -106,8 +106,9 @@ class _PositionedModel(EEGModuleMixin, nn.Module):
             return super().from_pretrained(
                 pretrained_model_name_or_path, map_location=map_location, **arguments
             )
-        # it lies behind this module
-        from braindecode_samba.checkpoints.loading import load_checkpoint
+        # late: loading builds these models, so its room lies behind this module, but
+        # braindecode expects that a model class can load itself
+        from braindecode_samba.checkpoints import load_checkpoint
 
         model, _ = load_checkpoint(pretrained_model_name_or_path, cls, **arguments)
         return model.to(map_location)

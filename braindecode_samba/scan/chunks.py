@@ -2,7 +2,7 @@
 
 `scan_chunks` reads like the equations and is differentiated by autograd: the reference,
 and what compilers see.  `ScanByHand` is the same with its derivatives written out.
-Shapes are those of the chunked layout; `scan` cuts and joins.
+Shapes are those of the chunked layout; `dual` cuts and joins.
 
 References
 ----------

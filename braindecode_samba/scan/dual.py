@@ -4,7 +4,7 @@ One function, `ssd_scan`, with the conventions of mamba-ssm, stands before three
 compute the recurrence ``S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t``, ``y_t = S_t C_t +
 D x_t``: step by step (`recurrent_scan`, the slow reference), by chunks in PyTorch
 (`chunked_scan`), and mamba-ssm's Triton kernel on a GPU.  Projections, convolutions and
-gates live in `mamba`.
+gates live in `stack`.
 """
 
 import functools

@@ -9,18 +9,16 @@ import functools
 import importlib.util
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from braindecode_samba.scan.layers import LayerStack
 from braindecode_samba.scan.shares import Parameters, Places, Share, divide
 from braindecode_samba.scan.threads import run_in_threads
 from braindecode_samba.scan.tiles import State, tile_sizes
-
-if TYPE_CHECKING:
-    from braindecode_samba.scan.stack import LayerStack
 
 # Features of a unit of the loops: the states of a block fit the second cache.
 _UNIT = 256
@@ -32,7 +30,7 @@ def has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def run_fused(p: "LayerStack", u: Tensor, state: State) -> tuple[Tensor, State]:
+def run_fused(p: LayerStack, u: Tensor, state: State) -> tuple[Tensor, State]:
     """Run stacked layers over the next steps of a sequence.
 
     Parameters

@@ -2,7 +2,7 @@
 
 A causal depthwise convolution with SiLU before the scan and a gated norm with
 projection behind it.  Each has a form that autograd differentiates, the reference, and
-the same with its derivatives written out.  What joins them is in `mamba`.
+the same with its derivatives written out.  What joins them is in `stack`.
 """
 
 from typing import Any

@@ -1,12 +1,11 @@
 """The computation of Mamba-2 layers, on a leading axis of independent layers.
 
 `mamba2_step` reads like the equations, `run_stack` takes it over long inputs with
-`tiles`, and `scan` solves its recurrence.  The layers as modules, with parameters,
-are in `mamba`.
+`tiles`, and `dual` solves its recurrence.  The layers as modules are in
+`braindecode_samba.nn.mamba`.
 """
 
 import functools
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,27 +20,11 @@ from braindecode_samba.scan.gates import (
     conv_silu,
     gated_projection,
 )
+from braindecode_samba.scan.layers import LayerStack
 from braindecode_samba.scan.tiles import State, over_tiles
 
 # bias of the step sizes beyond which a layer remembers nothing, see _can_be_fused
 _LONGEST_STEP = 100.0
-
-
-class LayerStack(NamedTuple):
-    """Parameters of ``layers`` independent Mamba-2 layers of one size.
-
-    The first axis of every tensor counts the layers; names and other axes are
-    mamba-ssm's.
-    """
-
-    in_proj: Tensor  # (layers, z | x | B | C | dt, d_model)
-    conv_weight: Tensor  # (layers, channels, d_conv)
-    conv_bias: Tensor  # (layers, channels)
-    dt_bias: Tensor  # (layers, heads)
-    A_log: Tensor  # (layers, heads)
-    D: Tensor  # (layers, heads)
-    norm: Tensor  # (layers, d_inner)
-    out_proj: Tensor  # (layers, d_model, d_inner)
 
 
 def mamba2_step(
@@ -125,20 +108,6 @@ def mamba2_step(
     else:
         out = gated_projection(y, z, weight, ngroups)
     return out, new_conv_state, new_scan_state
-
-
-def stack_layers(layers: list[LayerStack]) -> LayerStack:
-    """Stack the parameters of independent layers of one size."""
-    return LayerStack(
-        torch.stack([p.in_proj for p in layers]),
-        torch.stack([p.conv_weight for p in layers]),
-        torch.stack([p.conv_bias for p in layers]),
-        torch.stack([p.dt_bias for p in layers]),
-        torch.stack([p.A_log for p in layers]),
-        torch.stack([p.D for p in layers]),
-        torch.stack([p.norm for p in layers]),
-        torch.stack([p.out_proj for p in layers]),
-    )
 
 
 def run_stack(

@@ -3,7 +3,7 @@
 A layer that is a recurrence over time can be computed tile by tile, handing on its
 state; windows of a batch can be computed some at a time.  In training every tile is
 computed again in the backward pass, so that only its input and state are kept.  What
-is computed in a tile is the layer's affair (`mamba`).
+is computed in a tile is the layer's affair (`stack`).
 """
 
 from collections.abc import Callable
