@@ -10,7 +10,7 @@ simulated EEG::
     python examples/plot_finetune.py
 
 The answer for real recordings differs with the task: scores on PhysioNet's are in the
-README, and ``examples/evaluate.py`` makes the same table for them.
+README, and ``examples/experiments/evaluate.py`` makes the same table for them.
 """
 
 # %%

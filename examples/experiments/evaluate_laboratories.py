@@ -7,7 +7,8 @@ other: eegmmidb (64 electrodes, BCI2000; rest between imagined movements against
 and eegmat (19, Neurocom; rest before mental arithmetic against it). Only the word is
 common: these are two kinds of rest against two kinds of work::
 
-    python examples/evaluate_laboratories.py --data-path FOLDER --checkpoint samba-e \
+    python examples/experiments/evaluate_laboratories.py --data-path FOLDER \
+        --checkpoint samba-e \
         --output results/laboratories --figure laboratories.png
 
 Windows of 2 s, 1 to 40 Hz, on the 19 electrodes that both have; people who are scored
@@ -18,21 +19,28 @@ recording's features away, without labels.
 import argparse
 import functools
 import os
-import sys
 from pathlib import Path
 
 import mne
 import numpy as np
-from evaluate import RENAMED, SFREQ, SUBJECTS, movements, score_people, state
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
+from trials_and_methods import (
+    RENAMED,
+    SFREQ,
+    SUBJECTS,
+    fill_table,
+    movements,
+    score_people,
+    state,
+)
 
 from braindecode_samba import SAMBAFeatures
 from braindecode_samba._paths import whole_file
-from braindecode_samba.evaluation import ResumableTable, checkpoint_digest
+from braindecode_samba.evaluation import checkpoint_digest
 from braindecode_samba.evaluation.baselines import log_band_power
 from braindecode_samba.plots import plot_embedding
 
@@ -199,13 +207,8 @@ def main(arguments=None):
         for learnt in LABORATORIES
         for scored in LABORATORIES
     ]
-    table = ResumableTable(options.output / "rows", command=" ".join(sys.argv))
-    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
-    table.run(
-        rows,
-        functools.partial(score_row, data=data, checkpoint=options.checkpoint),
-    )
-    scores = table.to_frame(rows)
+    score = functools.partial(score_row, data=data, checkpoint=options.checkpoint)
+    scores = fill_table(options.output / "rows", rows, score)
     keys = ["features", "centred", "learnt", "scored"]
     means = scores.groupby(keys)["score"].agg(["mean", "std", "count"])
     print("\nAUC of rest against work, mean over people")

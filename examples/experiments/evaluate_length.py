@@ -5,7 +5,8 @@ Windows of other lengths than those of the pretraining
 For each checkpoint and for windows of 2 to 120 s: the loss over what is hidden, and a
 linear probe beside one of random weights and beside band power::
 
-    python examples/evaluate_length.py --data-path FOLDER --output results/length \
+    python examples/experiments/evaluate_length.py --data-path FOLDER \
+        --output results/length \
         --checkpoints samba-e samba-t --figure length.png
 
 The loss is that of people whom the checkpoints never saw (eegmmidb 29 to 39, two runs
@@ -19,19 +20,24 @@ the other three, and nothing follows from it.
 import argparse
 import functools
 import os
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import torch
-from evaluate import SFREQ, SUBJECTS, movements, score_people, state
+from trials_and_methods import (
+    SFREQ,
+    SUBJECTS,
+    fill_table,
+    movements,
+    score_people,
+    state,
+)
 
 from braindecode_samba import SAMBAReconstructor, positions_from_names
 from braindecode_samba._paths import whole_file
 from braindecode_samba.evaluation import (
-    ResumableTable,
     band_power,
     checkpoint_digest,
     linear_probe,
@@ -198,8 +204,6 @@ def main(arguments=None):
     files = {
         f"{Path(one).name} {checkpoint_digest(one)}": one for one in options.checkpoints
     }
-    command = " ".join(sys.argv)
-    losses = ResumableTable(options.output / "loss", command=command)
     rows = [
         {"weights": weights, "seconds": seconds, "mask": mask, "seed": options.seed}
         for seconds in options.lengths
@@ -208,22 +212,21 @@ def main(arguments=None):
     ]
     path = {"checkpoints": files, "data_path": options.data_path}
     output = options.output.resolve()
-    losses.run(rows, functools.partial(hidden_loss, output=output, **path))
-    loss = losses.to_frame(rows)
+    lose = functools.partial(hidden_loss, output=output, **path)
+    loss = fill_table(options.output / "loss", rows, lose)
     loss["weights"] = loss["weights"].str.split().str[0]
     print("\nLoss over what is hidden, as a share of that of zeros")
     shares = loss.pivot_table("share of zeros", ["mask", "weights"], "seconds")
     print(shares.round(3).to_string())
 
-    probes = ResumableTable(options.output / "probe", command=command)
     rows = [
         {"weights": weights, "task": task, "seconds": seconds, "seed": options.seed}
         for task in options.tasks
         for seconds in options.probed
         for weights in (*files, "random", "band power")
     ]
-    probes.run(rows, functools.partial(probe, **path))
-    scores = probes.to_frame(rows)
+    score = functools.partial(probe, **path)
+    scores = fill_table(options.output / "probe", rows, score)
     scores["weights"] = scores["weights"].str.replace(r" \S*-\S*$", "", regex=True)
     print("\nAUC of a linear probe of pool3, mean over people")
     means = scores.pivot_table("score", ["task", "weights"], "seconds")

@@ -2,11 +2,12 @@
 What a decoder of real imagery goes by
 ======================================
 
-Left against right imagined fists (PhysioNet's eegmmidb) as in ``examples/evaluate.py``,
+Left against right imagined fists (PhysioNet's eegmmidb) as in ``evaluate.py``,
 whose trials it takes: SAMBA is trained on subjects 1 to 28, and the map shows which
 rhythms, at which electrodes of subjects 29 to 39, go with its decision::
 
-    python examples/evaluate_map.py --data-path FOLDER --output results/imagery \
+    python examples/experiments/evaluate_map.py --data-path FOLDER \
+        --output results/imagery \
         --checkpoint samba-e --finetune head --figure map.png
 
 Beside it the map that the labels alone give, without any decoder. Where the two agree
@@ -21,7 +22,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
-from evaluate import (
+from trials_and_methods import (
     SFREQ,
     SUBJECTS,
     add_mirrored,

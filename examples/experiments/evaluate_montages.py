@@ -2,11 +2,12 @@
 Fitted on 64 electrodes, scored on fewer without a refit
 ========================================================
 
-Left against right imagined fists as in ``examples/evaluate.py``, whose trials it takes:
+Left against right imagined fists as in ``evaluate.py``, whose trials it takes:
 networks are trained on 64 electrodes of subjects 1 to 28, and score subjects 29 to 39
 as if these had worn 32, 19 or 14 electrodes, or half of the 64 at random::
 
-    python examples/evaluate_montages.py --data-path FOLDER --output results/imagery \
+    python examples/experiments/evaluate_montages.py --data-path FOLDER \
+        --output results/imagery \
         --methods scratch finetune shallow --checkpoint samba-e
 
 SAMBA takes the electrodes that there are. ShallowFBCSPNet needs its 64, which are made
@@ -18,7 +19,8 @@ import argparse
 
 import mne
 import numpy as np
-from evaluate import (
+from scipy.spatial.distance import cdist
+from trials_and_methods import (
     RENAMED,
     SFREQ,
     SUBJECTS,
@@ -29,7 +31,6 @@ from evaluate import (
     score_people,
     whiten,
 )
-from scipy.spatial.distance import cdist
 
 from braindecode_samba import load_montage, positions_from_names
 

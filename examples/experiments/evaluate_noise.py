@@ -2,12 +2,13 @@
 What noise does to a decoder that was trained without it
 ========================================================
 
-Left against right imagined fists as in ``examples/evaluate.py``, whose trials it takes:
+Left against right imagined fists as in ``evaluate.py``, whose trials it takes:
 each method is trained on the recordings of subjects 1 to 28 as they are, and scores
 subjects 29 to 39 with noise added: white noise, mains, dead and railed electrodes, and
 bursts of muscles at the temples, at several strengths::
 
-    python examples/evaluate_noise.py --data-path FOLDER --output results/imagery \
+    python examples/experiments/evaluate_noise.py --data-path FOLDER \
+        --output results/imagery \
         --methods csp shallow scratch --figure noise.png
 
 Recordings are whitened after the noise has come in, as it would be in use. Amplitudes
@@ -19,7 +20,7 @@ import argparse
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
-from evaluate import (
+from trials_and_methods import (
     METHODS,
     NETWORKS,
     SFREQ,

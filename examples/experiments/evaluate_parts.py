@@ -2,11 +2,12 @@
 What each part of the network is worth
 ======================================
 
-Left against right imagined fists as in ``examples/evaluate.py``, whose trials it takes:
+Left against right imagined fists as in ``evaluate.py``, whose trials it takes:
 SAMBA from scratch on subjects 1 to 28, scored on 29 to 39, as it is and with one part
 taken out or one option put back to what is published::
 
-    python examples/evaluate_parts.py --data-path FOLDER --output results/imagery
+    python examples/experiments/evaluate_parts.py --data-path FOLDER \
+        --output results/imagery
 
 Parts are exchanged in the network of the estimator before its first step; everything
 else, the seed and the number of passes among it, stays.
@@ -15,24 +16,24 @@ else, the seed and the number of passes among it, stays.
 import argparse
 import functools
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from evaluate import (
+from skorch.callbacks import Callback
+from torch import nn
+from trials_and_methods import (
     SFREQ,
     SUBJECTS,
     add_mirrored,
     draw_subjects,
+    fill_table,
     read_trials,
     read_whitened,
     score_people,
 )
-from skorch.callbacks import Callback
-from torch import nn
 
-from braindecode_samba.evaluation import ResumableTable, from_scratch
+from braindecode_samba.evaluation import from_scratch
 from braindecode_samba.nn import Mamba2
 
 # %%
@@ -195,14 +196,9 @@ def main(arguments=None):
         for seed in options.seeds
         for variant in options.variants
     ]
-    table = ResumableTable(options.output / "parts", command=" ".join(sys.argv))
-    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
-    table.run(
-        rows,
-        functools.partial(score_row, trials=trials, device=options.device),
-        n_jobs=options.n_jobs,
-    )
-    report(table.to_frame(rows), options.variants)
+    score = functools.partial(score_row, trials=trials, device=options.device)
+    scores = fill_table(options.output / "parts", rows, score, options.n_jobs)
+    report(scores, options.variants)
 
 
 def report(scores, variants):

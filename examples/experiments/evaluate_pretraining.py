@@ -7,7 +7,8 @@ than in ``samba-e``, beside the loss of people held out and linear probes::
 
     python examples/pretrain.py prepare --config examples/configs/samba_e.json \
         --data-path FOLDER --stores STORES
-    python examples/evaluate_pretraining.py --data-path FOLDER --stores STORES \
+    python examples/experiments/evaluate_pretraining.py --data-path FOLDER \
+        --stores STORES \
         --output results/pretraining
 
 All variants see the same windows in the same order, with the same seed and as many
@@ -27,15 +28,20 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pretrain
 import torch
-from evaluate import RENAMED, SFREQ, SUBJECTS, read_trials, score_people, whiten
-from pretrain_config import read_config
-from pretrain_windows import read_stores
+from trials_and_methods import (
+    RENAMED,
+    SFREQ,
+    SUBJECTS,
+    fill_table,
+    read_trials,
+    score_people,
+    whiten,
+)
 
 from braindecode_samba import SAMBAReconstructor, load_montage
 from braindecode_samba._paths import whole_file
-from braindecode_samba.evaluation import ResumableTable, linear_probe
+from braindecode_samba.evaluation import linear_probe
 from braindecode_samba.pretraining import (
     Corpus,
     Masking,
@@ -43,6 +49,12 @@ from braindecode_samba.pretraining import (
     TimeFrequencyLoss,
 )
 from braindecode_samba.pretraining.reconstruction import MaskedReconstruction
+
+# the command of pretraining is in the folder above
+sys.path.append(str(Path(__file__).parents[1]))
+import pretrain
+from pretrain_config import read_config
+from pretrain_windows import read_stores
 
 MASKS = {
     "tsr": {"kind": "tsr"},
@@ -236,19 +248,14 @@ def main(arguments=None):
         }
         for variant in options.variants
     ]
-    table = ResumableTable(output / "rows", command=" ".join(sys.argv))
-    print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
-    table.run(
-        rows,
-        functools.partial(
-            score_row,
-            config=Path(options.config).resolve(),
-            stores=options.stores.resolve(),
-            output=output,
-            device=options.device,
-        ),
+    score = functools.partial(
+        score_row,
+        config=Path(options.config).resolve(),
+        stores=options.stores.resolve(),
+        output=output,
+        device=options.device,
     )
-    report(table.to_frame(rows), options.variants)
+    report(fill_table(output / "rows", rows, score), options.variants)
 
 
 def report(scores, variants):
