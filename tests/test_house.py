@@ -41,9 +41,7 @@ LONG = {
     "scan.dual",
     "scan.fused",
     "signals.inputs",
-    "signals.montages",
     "signals.simulation",
-    "signals.template",
 }
 FILES = {
     file.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): file
