@@ -38,8 +38,6 @@ LONG = {
     "estimators.decoders",
     "estimators.training",
     "models",
-    "scan.dual",
-    "scan.fused",
     "signals.inputs",
     "signals.simulation",
 }
