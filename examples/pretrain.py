@@ -58,6 +58,7 @@ from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from braindecode_samba._paths import write_whole
 from braindecode_samba.pretraining import (
     AcceleratedPretrainer,
     Corpus,
@@ -74,7 +75,6 @@ from braindecode_samba.pretraining import (
     has_training_state,
 )
 from braindecode_samba.pretraining.batches import window_lengths
-from braindecode_samba.pretraining.saving import write_whole
 from braindecode_samba.pretraining.state import save_training_state
 
 
