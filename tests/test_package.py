@@ -210,17 +210,9 @@ print(json.dumps({
     assert list(tmp_path.iterdir()) == []
 
 
-def test_importing_warns_of_nothing_that_is_ours(tmp_path):
-    code = """
-import json, warnings
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    import braindecode_samba
-print(json.dumps([[w.filename, str(w.message)] for w in caught]))
-"""
-    for filename, message in run(code, tmp_path, [ROOT]):
-        assert "braindecode_samba" not in filename
-        assert "SAMBA" not in message
+def test_importing_warns_of_nothing(tmp_path):
+    done = try_to_run("import braindecode_samba", tmp_path, [ROOT])
+    assert done.stderr == ""
 
 
 def test_import_registers_samba_and_overwrites_nobody(tmp_path):
