@@ -33,13 +33,9 @@ from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Positions, Trunk
 from braindecode_samba.nn.unet import N_FEATURES, Decoder
-from braindecode_samba.signals.montages import (
-    check_positions,
-    colin27_head_transform,
-    positions_from_chs_info,
-    to_colin27_mri,
-)
-from braindecode_samba.signals.montages import target_positions as template_targets
+from braindecode_samba.signals.positions import check_positions, positions_from_chs_info
+from braindecode_samba.signals.template import colin27_head_transform, to_colin27_mri
+from braindecode_samba.signals.template import target_positions as template_targets
 
 FRAMES = ("head", "colin27_mri")
 

@@ -12,10 +12,8 @@ from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba.signals.inputs import Channels
-from braindecode_samba.signals.montages import positions_from_chs_info
+from braindecode_samba.signals.positions import positions_from_chs_info
 from braindecode_samba.signals.template import info_at, target_positions
-
-__all__ = ["draw_map", "lay_out_electrodes", "plot_scalp_map"]
 
 # Electrodes that lie on another sphere than the template's are believed if they are
 # many and the sphere is a head, in metres: a strip of them lies on many spheres.

@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from braindecode_samba.signals.montages import load_montage
 from braindecode_samba.signals.template import info_at
 
-__all__ = ["LabelledWindows", "Reader", "Recipe"]
-
 DataPath = str | os.PathLike[str]
 
 
