@@ -37,7 +37,6 @@ MOST_LINES = 400
 LONG = {
     "estimators.decoders",
     "estimators.training",
-    "models",
     "signals.inputs",
 }
 FILES = {
