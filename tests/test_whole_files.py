@@ -430,7 +430,7 @@ def test_a_class_made_of_ours_saves_and_loads_as_braindecode_does(tmp_path):
         """Knows an option of its own, and any other."""
 
         def __init__(self, n_outputs=None, *, deep=1, **options):
-            super().__init__(n_outputs, **options)
+            super().__init__(n_outputs=n_outputs, **options)
             self.deep = deep
 
     Deeper(2, n_chans=3, deep=3, **SMALL).save_pretrained(tmp_path)

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba.signals.montages import load_montage
-
-__all__ = ["LabelledWindows", "Reader", "Recipe"]
+from braindecode_samba.signals.template import info_at
 
 DataPath = str | os.PathLike[str]
 
@@ -86,6 +85,8 @@ class Recipe:
         Classes, in the order of scikit-learn.
     window_seconds : float
         Length of a window.
+    read : callable
+        ``read(recipe, data_path, subjects)`` gives `LabelledWindows`.
     stride_seconds : float or None
         From one window's start to the next; None: one window at each event.
     band : tuple of float or None
@@ -93,8 +94,6 @@ class Recipe:
     montage : str or None
         For `braindecode_samba.load_montage`: channels and their order.  None: those of
         the files, with their own positions.
-    read : callable
-        ``read(recipe, data_path, subjects)`` gives `LabelledWindows`.
     sfreq : float
         Sampling rate of the windows, Hz.
     validation : bool
@@ -109,10 +108,10 @@ class Recipe:
     n_subjects: int
     classes: tuple[str, ...]
     window_seconds: float
-    stride_seconds: float | None
-    band: tuple[float, float] | None
-    montage: str | None
     read: Reader
+    stride_seconds: float | None = None
+    band: tuple[float, float] | None = None
+    montage: str | None = None
     sfreq: float = 128.0
     validation: bool = True
 
@@ -140,10 +139,7 @@ class Recipe:
             Positions in the head frame, metres.
         """
         montage = load_montage(str(self.montage))
-        info = mne.create_info(list(self.ch_names), self.sfreq, "eeg")
-        places = dict(zip(montage.names, montage.positions, strict=True))
-        info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
-        return info
+        return info_at(montage.names, montage.positions, self.sfreq)
 
     def load(
         self, data_path: DataPath | None = None, *, subjects: ArrayLike | None = None
