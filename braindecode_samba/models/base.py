@@ -241,7 +241,8 @@ def _targets(given: Sequence[Sequence[float]] | None, frame: str) -> Tensor:
         places = template.to_colin27_mri(template.target_positions())
     else:
         places = template.target_positions()
-    return torch.tensor(places, dtype=torch.float32)
+    # as the parameters, which have the default type
+    return torch.tensor(places, dtype=torch.get_default_dtype())
 
 
 def _default_positions(chs_info: Any, frame: str) -> Positions:

@@ -12,6 +12,7 @@ from braindecode_samba.models.base import PositionedModel, shares_arguments
 from braindecode_samba.nn.heads import WindowFeatures
 from braindecode_samba.nn.long import goes_in_pieces, long_window_features
 from braindecode_samba.nn.recordings import Recording, encode_in_parts, samples_at_layer
+from braindecode_samba.scan.traced import is_traced
 
 
 class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
@@ -146,7 +147,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         """
         features: Tensor | None = None
         if not torch.jit.is_scripting():
-            if not torch.compiler.is_compiling() and goes_in_pieces(x):
+            if not is_traced() and goes_in_pieces(x):
                 features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
         if features is None:
             stages = self.trunk(x, pos, ch_mask)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput
 from braindecode_samba.nn.spatial import CoordinateEmbedding
 from braindecode_samba.nn.unet import Encoder, Mediator
+from braindecode_samba.scan.traced import is_traced
 
 # metres; a head measures a tenth, and random positions in a unit cube stay below
 MAX_MEDIAN_NORM = 2.0
@@ -104,7 +105,7 @@ class Positions(nn.Module):
                 )
         else:
             if not torch.jit.is_scripting():
-                if not torch.compiler.is_compiling():
+                if not is_traced():
                     _check_positions(pos, x, ch_mask)
             rotation, shift = self.rotation, self.shift
             if rotation is not None and shift is not None:
@@ -256,7 +257,7 @@ class Trunk(nn.Module):
             What each electrode contributes to each target.
         """
         if not torch.jit.is_scripting():
-            if not torch.compiler.is_compiling():
+            if not is_traced():
                 _check_windows(x, ch_mask)
         x = x.to(self.spatial.target_positions.dtype)
         pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)

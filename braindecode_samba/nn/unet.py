@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.scan.traced import is_traced
 
 N_FEATURES = 64
 N_DEEP_FEATURES = 128
@@ -130,6 +131,17 @@ class Mediator(nn.Module):
         )
 
 
+class HalfRate(nn.Module):
+    """The larger of every two samples."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (batch, features, times) to (batch, features, times // 2)."""
+        if not torch.jit.is_scripting() and is_traced():
+            # the same; exporters take the other for a function of one length alone
+            return F.max_pool2d(x, (1, 2))
+        return F.max_pool1d(x, 2)
+
+
 class Encoder(nn.Module):
     """Signals at the targets to features at three scales of time.
 
@@ -150,7 +162,7 @@ class Encoder(nn.Module):
         self.mamba1 = ResidualMamba(N_FEATURES, d_state, d_conv, expand)
         self.conv2 = nn.Conv1d(N_FEATURES, N_FEATURES, 3, padding=1)
         self.conv3 = nn.Conv1d(N_FEATURES, N_DEEP_FEATURES, 3, padding=1)
-        self.pool = nn.MaxPool1d(2)
+        self.pool = HalfRate()
 
     def forward(
         self, signals: Tensor, mixing: Tensor
@@ -318,6 +330,4 @@ def _convolve_joined(
 
 
 def _stretch(x: Tensor, n_times: int) -> Tensor:
-    if x.shape[2] == n_times:
-        return x
     return F.interpolate(x, size=n_times, mode="linear", align_corners=False)
