@@ -91,7 +91,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
     @shares_arguments
     def __init__(
         self,
-        *,
+        *signals: Any,
         head: str = "power",
         surround: float = 1.0,
         n_components: int = 8,
@@ -99,7 +99,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         drop_prob: float = 0.5,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(*signals, **shared)
         self.head = WindowFeatures(
             self.trunk.spatial.target_positions,
             self.trunk.signal.model_sfreq,
