@@ -16,7 +16,12 @@ from braindecode.models.base import EEGModuleMixin
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from braindecode_samba.nn.heads import WindowFeatures
+from braindecode_samba.nn.heads import (
+    HEADS,
+    ReadingsHead,
+    WindowFeatures,
+    stage_variances,
+)
 from braindecode_samba.nn.long import (
     as_one_layer,
     goes_in_pieces,
@@ -148,14 +153,17 @@ class SAMBA(_PositionedModel):
     spatial_init : {"distance", "published"}
         Start of the spatial embedding, see
         `braindecode_samba.nn.DistanceWeights`.
-    head : {"power", "variance", "components"}
+    head : {"power", "variance", "readings"}
         ``"power"`` (ours): log band power of the spatial embedding, each target against
         its surround, beside the log variance of the deeper stages. ``"variance"``: the
-        deeper stages alone. ``"components"`` (ours): ``"power"``, and beside it powers
-        of spatial components, which are weighted sums of all targets, and the log
-        variances of the first stage; estimators with ``start="solved"`` start it.
-    n_components : int
-        Number of components of ``head="components"``.
+        deeper stages alone. ``"readings"`` (ours): rhythms, patterns, evoked and steady
+        responses and all stages side by side (`braindecode_samba.nn.Readings`), which
+        the estimators solve without gradients.
+    numbers : bool
+        Whether the outputs are numbers and no classes, for ``head="readings"``.
+    evoked_seconds : float
+        How much of a window, from its start, ``head="readings"`` reads for what is
+        locked to its start.
     surround : float
         Start of the strength with which the head subtracts a target's surround,
         which is learned. 1 serves recordings as they are; 0 those that were whitened
@@ -212,7 +220,8 @@ class SAMBA(_PositionedModel):
         spatial_init: str = "distance",
         head: str = "power",
         surround: float = 1.0,
-        n_components: int = 8,
+        numbers: bool = False,
+        evoked_seconds: float = 1.0,
         d_state: int = 16,
         d_conv: int = 2,
         expand: int = 8,
@@ -241,15 +250,28 @@ class SAMBA(_PositionedModel):
             d_conv=d_conv,
             expand=expand,
         )
-        self.head = WindowFeatures(
-            self.trunk.spatial.target_positions,
-            model_sfreq,
-            kind=head,
-            activation=activation,
-            drop_prob=drop_prob,
-            surround=surround,
-            n_components=n_components,
-        )
+        self.head: nn.Module
+        if head not in HEADS:
+            raise ValueError(f"head={head!r} is unknown; pass one of {HEADS}")
+        targets = self.trunk.spatial.target_positions
+        if head == "readings":
+            self.head = ReadingsHead(
+                targets,
+                model_sfreq,
+                self.n_outputs,
+                numbers=numbers,
+                evoked_seconds=evoked_seconds,
+                drop_prob=drop_prob,
+            )
+        else:
+            self.head = WindowFeatures(
+                targets,
+                model_sfreq,
+                kind=head,
+                activation=activation,
+                drop_prob=drop_prob,
+                surround=surround,
+            )
         self.final_layer = nn.Linear(self.head.n_features, self.n_outputs)
 
     def forward(
@@ -291,14 +313,10 @@ class SAMBA(_PositionedModel):
                 features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
-            features = self.head(
-                stages.signals,
-                stages.weights,
-                stages.encoder1,
-                stages.encoder2,
-                stages.encoder3,
-                stages.mediator,
+            variances = stage_variances(
+                stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
             )
+            features = self.head(x, stages.signals, stages.weights, variances, ch_mask)
         if not torch.jit.is_scripting():
             if return_features:
                 return {"features": features, "cls_token": None}  # type: ignore[return-value]
