@@ -38,12 +38,8 @@ LONG = {
     "estimators.decoders",
     "estimators.training",
     "models",
-    "scan.dual",
-    "scan.fused",
     "signals.inputs",
-    "signals.montages",
     "signals.simulation",
-    "signals.template",
 }
 FILES = {
     file.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): file

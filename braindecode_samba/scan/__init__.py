@@ -3,7 +3,8 @@
 Nothing here knows of EEG.
 """
 
-from braindecode_samba.scan.dual import chunked_scan, recurrent_scan, ssd_scan
+from braindecode_samba.scan.chunks import chunked_scan
+from braindecode_samba.scan.dual import recurrent_scan, ssd_scan
 
 __all__ = [
     "chunked_scan",

@@ -1,8 +1,8 @@
 """The scan on data that are cut into chunks, and its derivatives.
 
-`scan_chunks` reads like the equations and is differentiated by autograd: the reference,
-and what compilers see.  `ScanByHand` is the same with its derivatives written out.
-Shapes are those of the chunked layout; `dual` cuts and joins.
+`chunked_scan` cuts and joins.  `scan_chunks` reads like the equations and is
+differentiated by autograd: the reference, and what compilers see.  `ScanByHand` is the
+same with its derivatives written out.  Shapes of both are those of the chunked layout.
 
 References
 ----------
@@ -20,6 +20,77 @@ from torch.nn import functional as F
 def by_hand() -> bool:
     """Whether derivatives that are written out apply: not where compilers trace."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def chunked_scan(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    initial_state: Tensor | None,
+    chunk_size: int,
+) -> tuple[Tensor, Tensor]:
+    """Scan by chunks: products inside a chunk, a recurrence between chunks.
+
+    Written for TorchScript as well as for eager mode. Heads are ordered by group, so
+    that a stack of independent layers is a scan with more groups.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, time, groups, heads, head_dim)
+        Inputs; ``heads`` counts those of one group.
+    dt : Tensor, shape (batch, time, groups, heads)
+        Step sizes, ready to use.
+    A : Tensor, shape (groups, heads)
+        Decay rates.
+    B, C : Tensor, shape (batch, time, groups, state)
+        Projections.
+    D : Tensor, shape (groups, heads) or (groups, heads, head_dim), optional
+        Skip.
+    initial_state : Tensor, shape (batch, groups, heads, head_dim, state), optional
+        State before the first step.
+    chunk_size : int
+        Steps in a chunk.
+
+    Returns
+    -------
+    y : Tensor, shape (batch, time, groups, heads, head_dim)
+        Outputs.
+    final_state : Tensor, shape (batch, groups, heads, head_dim, state)
+        State after the last step.
+    """
+    n_times = x.shape[1]
+    c = min(chunk_size, n_times)
+    # steps of size zero leave the state as it is: they fill the last chunk
+    fill = -n_times % c
+    k = (n_times + fill) // c
+    X = _chunks(x.permute(0, 2, 3, 1, 4), fill, k, c).contiguous()
+    dt = _chunks(dt.permute(0, 2, 3, 1).unsqueeze(-1), fill, k, c).squeeze(-1)
+    B = _chunks(B.permute(0, 2, 1, 3), fill, k, c).contiguous()
+    C = _chunks(C.permute(0, 2, 1, 3), fill, k, c).contiguous()
+    if initial_state is None:
+        S = X.new_zeros([X.shape[0], X.shape[1], X.shape[2], B.shape[4], X.shape[5]])
+    else:
+        S = initial_state.transpose(-1, -2)
+    skip = torch.zeros_like(A) if D is None or D.dim() == 3 else D
+
+    if not torch.jit.is_scripting() and by_hand():
+        Y, S = ScanByHand.apply(X, dt, A, B, C, skip, S)
+    else:
+        Y, S = scan_chunks(X, dt, A, B, C, skip, S)
+    y = Y.flatten(3, 4)[:, :, :, :n_times].permute(0, 3, 1, 2, 4)
+    if D is not None and D.dim() == 3:
+        y = y + x * D
+    return y, S.transpose(-1, -2)
+
+
+def _chunks(values: Tensor, fill: int, k: int, c: int) -> Tensor:
+    """Pad (..., time, last) with zeros and cut it to (..., chunk, step, last)."""
+    if fill > 0:
+        values = F.pad(values, (0, 0, 0, fill))
+    return values.unflatten(-2, (k, c))
 
 
 def scan_chunks(

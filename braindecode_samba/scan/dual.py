@@ -3,7 +3,7 @@
 One function, `ssd_scan`, with the conventions of mamba-ssm, stands before three ways to
 compute the recurrence ``S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t``, ``y_t = S_t C_t +
 D x_t``: step by step (`recurrent_scan`, the slow reference), by chunks in PyTorch
-(`chunked_scan`), and mamba-ssm's Triton kernel on a GPU.  Projections, convolutions and
+(`chunks`), and mamba-ssm's Triton kernel on a GPU.  Projections, convolutions and
 gates live in `stack`.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindecode_samba.scan.chunks import ScanByHand, by_hand, scan_chunks
+from braindecode_samba.scan.chunks import chunked_scan
 
 # mamba-ssm's kernel computes offsets in 32 bits: beyond some 61,000 steps, fewer with a
 # wide batch, it is silently wrong (state-spaces/mamba #1015).
@@ -235,77 +235,6 @@ def recurrent_scan(
     if D is not None:
         y = y + x * (D if D.ndim == 2 else D[:, None])
     return y, state
-
-
-def chunked_scan(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    initial_state: Tensor | None,
-    chunk_size: int,
-) -> tuple[Tensor, Tensor]:
-    """Scan by chunks: products inside a chunk, a recurrence between chunks.
-
-    Written for TorchScript as well as for eager mode. Heads are ordered by group, so
-    that a stack of independent layers is a scan with more groups.
-
-    Parameters
-    ----------
-    x : Tensor, shape (batch, time, groups, heads, head_dim)
-        Inputs; ``heads`` counts those of one group.
-    dt : Tensor, shape (batch, time, groups, heads)
-        Step sizes, ready to use.
-    A : Tensor, shape (groups, heads)
-        Decay rates.
-    B, C : Tensor, shape (batch, time, groups, state)
-        Projections.
-    D : Tensor, shape (groups, heads) or (groups, heads, head_dim), optional
-        Skip.
-    initial_state : Tensor, shape (batch, groups, heads, head_dim, state), optional
-        State before the first step.
-    chunk_size : int
-        Steps in a chunk.
-
-    Returns
-    -------
-    y : Tensor, shape (batch, time, groups, heads, head_dim)
-        Outputs.
-    final_state : Tensor, shape (batch, groups, heads, head_dim, state)
-        State after the last step.
-    """
-    n_times = x.shape[1]
-    c = min(chunk_size, n_times)
-    # steps of size zero leave the state as it is: they fill the last chunk
-    fill = -n_times % c
-    k = (n_times + fill) // c
-    X = _chunks(x.permute(0, 2, 3, 1, 4), fill, k, c).contiguous()
-    dt = _chunks(dt.permute(0, 2, 3, 1).unsqueeze(-1), fill, k, c).squeeze(-1)
-    B = _chunks(B.permute(0, 2, 1, 3), fill, k, c).contiguous()
-    C = _chunks(C.permute(0, 2, 1, 3), fill, k, c).contiguous()
-    if initial_state is None:
-        S = X.new_zeros([X.shape[0], X.shape[1], X.shape[2], B.shape[4], X.shape[5]])
-    else:
-        S = initial_state.transpose(-1, -2)
-    skip = torch.zeros_like(A) if D is None or D.dim() == 3 else D
-
-    if not torch.jit.is_scripting() and by_hand():
-        Y, S = ScanByHand.apply(X, dt, A, B, C, skip, S)
-    else:
-        Y, S = scan_chunks(X, dt, A, B, C, skip, S)
-    y = Y.flatten(3, 4)[:, :, :, :n_times].permute(0, 3, 1, 2, 4)
-    if D is not None and D.dim() == 3:
-        y = y + x * D
-    return y, S.transpose(-1, -2)
-
-
-def _chunks(values: Tensor, fill: int, k: int, c: int) -> Tensor:
-    """Pad (..., time, last) with zeros and cut it to (..., chunk, step, last)."""
-    if fill > 0:
-        values = F.pad(values, (0, 0, 0, fill))
-    return values.unflatten(-2, (k, c))
 
 
 def _check_shapes(

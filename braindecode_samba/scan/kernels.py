@@ -4,7 +4,7 @@ Convolution, SiLU, step sizes, recurrence and gate in one pass over time, in flo
 a CPU; the way back is in `kernels_back`, the loops over one row of memory in `rows`.
 Every value is used while it is in the processor's cache, which no sequence of
 whole-tensor operations can do.  The equations stand in `stack`, which is also what
-these loops are tested against; `fused` calls them.
+these loops are tested against; `fused_tile` calls them.
 
 Arrays: ``zx`` (sequences, time, z | x | B | C | dt) is the input projection; ``states``
 (sequences, state, features) has the features of all heads side by side.  Sequences are
