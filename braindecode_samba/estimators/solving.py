@@ -62,8 +62,9 @@ def solve_head(
     Returns
     -------
     pandas.DataFrame
-        A row a reading: ``features``, ``penalty`` of the ridge regression, ``explained``
-        share of the variance of the targets out of fold, and ``weight`` of its evidence.
+        A row a reading: how many ``features`` it has, ``penalty`` of its ridge
+        regression, ``explained`` share of the variance of the targets out of fold, and
+        ``weight`` of its evidence.
 
     Notes
     -----
@@ -82,7 +83,9 @@ def solve_head(
         for block in head.readings.blocks.values()
     ]
     evidence = np.stack([one.evidence for one in solved], -1)  # (n, columns, readings)
-    shares = _join(evidence, y, importance)
+    # what wants the largest penalty says nothing, however much it is multiplied
+    heard = np.array([one.penalty < _PENALTIES[-1] for one in solved])
+    shares = _join(evidence * heard, y, importance)
     table = pd.DataFrame(
         {
             "features": [len(one.centre) for one in solved],

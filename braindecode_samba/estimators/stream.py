@@ -14,7 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.estimators.decoders import SAMBAClassifier, SAMBARegressor
+from braindecode_samba.estimators.classifier import SAMBAClassifier
+from braindecode_samba.estimators.regressor import SAMBARegressor
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import min_times
 

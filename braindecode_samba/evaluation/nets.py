@@ -28,7 +28,7 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from braindecode_samba.estimators.training import choose_device, draw_seed, seeded
+from braindecode_samba.estimators.base import choose_device, draw_seed, seeded
 from braindecode_samba.nn.scaling import robust_scale
 from braindecode_samba.signals.inputs import RandomState
 

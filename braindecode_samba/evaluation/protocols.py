@@ -25,7 +25,7 @@ from braindecode_samba.checkpoints.files import (
     read_checkpoint_files,
     short_hash,
 )
-from braindecode_samba.estimators.decoders import SAMBAClassifier, SAMBAFeatures
+from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures
 from braindecode_samba.evaluation.nets import ProbeNet
 from braindecode_samba.signals.inputs import Channels
 

@@ -36,7 +36,10 @@ def stage_variances(x1: Tensor, x2: Tensor, x3: Tensor, mediated: Tensor) -> Ten
         Scales of the encoder, and the output of the mediator.
     """
     stages = [
-        log_variance(x1), log_variance(x2), log_variance(x3), log_variance(mediated)
+        log_variance(x1),
+        log_variance(x2),
+        log_variance(x3),
+        log_variance(mediated),
     ]
     return torch.cat(stages, dim=1)
 

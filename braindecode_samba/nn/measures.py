@@ -152,7 +152,9 @@ class WindowMeasures(nn.Module):
             "rhythms": _covariance(torch.matmul(shares, rhythms)),
             "whole": _covariance(torch.matmul(shares, centred)),
             "evoked": self.points(torch.matmul(shares, slow)),
-            "steady": self.steady(torch.matmul(shares[..., :_N_STEADY_MAPS, :], centred)),
+            "steady": self.steady(
+                torch.matmul(shares[..., :_N_STEADY_MAPS, :], centred)
+            ),
             "loudness": loudness(x, ch_mask).to(signals.dtype),
             "stages": torch.cat([torch.log(level + 1e-6), variances], 1),
         }

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from braindecode_samba.nn.measures import (
     N_BANDS,
-    N_MAPS,
     N_PARTS,
     N_STEADY,
     WindowMeasures,

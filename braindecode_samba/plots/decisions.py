@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import uniform_filter1d
 from sklearn.base import is_classifier
 
-from braindecode_samba.estimators.training import Decoder
+from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.plots.interpretation import (
     BANDS,
     attribute_decision,

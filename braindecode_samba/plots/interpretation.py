@@ -17,7 +17,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from braindecode_samba.estimators.training import Decoder
+from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import SignalInput
 from braindecode_samba.signals.inputs import Windows, read_windows

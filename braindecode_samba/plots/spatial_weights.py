@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from braindecode_samba.estimators.training import seeded
+from braindecode_samba.estimators.base import seeded
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
 from braindecode_samba.nn.spatial import DistanceWeights
 from braindecode_samba.signals.inputs import Channels

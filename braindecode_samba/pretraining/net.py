@@ -19,12 +19,8 @@ from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from braindecode_samba.estimators.training import (
-    adamw,
-    choose_device,
-    draw_seed,
-    seeded,
-)
+from braindecode_samba.estimators.base import choose_device, draw_seed, seeded
+from braindecode_samba.estimators.finetuning import adamw
 from braindecode_samba.models import SAMBAReconstructor
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.batches import (

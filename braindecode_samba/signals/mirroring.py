@@ -4,6 +4,7 @@ What a mirrored head means for the labels is for the caller to say.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_consistent_length, check_random_state
 
-from braindecode_samba.signals.inputs import RandomState
+from braindecode_samba.signals.inputs import RandomState, Windows
 from braindecode_samba.signals.montages import check_positions
 
-__all__ = ["mirror_channels", "mirror_windows"]
+__all__ = ["mirror_channels", "mirror_windows", "mirrored_too"]
 
 
 def mirror_channels(positions: ArrayLike, tolerance: float = 0.02) -> NDArray[np.int64]:
@@ -108,3 +109,55 @@ def mirror_windows(
     windows[chosen] = windows[chosen][:, partners]
     labels[chosen] = [exchanged.get(label, label) for label in labels[chosen].tolist()]
     return windows, labels
+
+
+def mirrored_too(
+    windows: Windows, y: ArrayLike, exchanged: Mapping[Any, Any]
+) -> Windows:
+    """Windows, and behind them each once more, mirrored, with its label exchanged.
+
+    Parameters
+    ----------
+    windows : Windows
+        Of one montage, in which each electrode has a partner.
+    y : array-like, shape (n,)
+        Labels.
+    exchanged : mapping
+        The label of a mirrored window; each pair may be named once, and labels that
+        are not in it stay.
+
+    Returns
+    -------
+    Windows
+        Twice as many, with ``y``.
+
+    Raises
+    ------
+    ValueError
+        If an electrode has no partner, or a label of `exchanged` is not in y.
+    """
+    labels = np.asarray(y)
+    known = set(labels.tolist())
+    pairs = {value: key for key, value in exchanged.items()} | dict(exchanged)
+    if strange := [label for label in pairs if label not in known]:
+        raise ValueError(
+            f"mirror names {strange}, which are no labels of y: pass two of "
+            f"{sorted(known, key=str)}"
+        )
+    if windows.positions.ndim == 3:
+        raise ValueError(
+            "mirror needs one montage, and X holds several: leave mirror out, or pass "
+            "one montage at a time"
+        )
+    partners = mirror_channels(windows.positions)
+    mirrored = np.array([pairs.get(label, label) for label in labels.tolist()])
+    twice = {
+        name: None if value is None else np.concatenate([value, value])
+        for name, value in (("groups", windows.groups), ("subjects", windows.subjects))
+    }
+    return replace(
+        windows,
+        x=np.concatenate([windows.x, windows.x[:, partners]]),
+        y=np.concatenate([labels, mirrored]),
+        **twice,
+    )

@@ -1,0 +1,268 @@
+"""Alignment inside decoders: the same is done to all that comes as to the training.
+
+`Alignment` knows the training recordings' mean covariance and whoever was adapted to.
+The arithmetic is in `braindecode_samba.signals.whitening`.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from braindecode_samba.signals.inputs import Windows
+from braindecode_samba.signals.whitening import (
+    PRIOR_WINDOWS,
+    Covariance,
+    blend,
+    carry_over,
+    covariance_of,
+    inverse_root,
+    mean_shape,
+)
+
+# whitened by recording; brought to its size alone; each window to its own size
+MODES = ("whiten", "scale", "window")
+# name of a recording that has none
+ALONE: Hashable = ""
+_SAME_PLACE = 5e-3
+# share of recordings that must hold several labels for these to be no property of them
+_MOST_RECORDINGS = 0.5
+_LEAST_WITHIN = 0.1
+
+
+@dataclass(frozen=True)
+class Person:
+    """What is known of somebody from unlabelled windows.
+
+    Parameters
+    ----------
+    covariance : Covariance
+        Of the electrodes at ``positions``.
+    positions : ndarray, shape (n_chans, 3)
+        Head frame, metres.
+    level : ndarray, shape (n_outputs,)
+        Mean output of the network.
+    """
+
+    covariance: Covariance
+    positions: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+
+class Alignment:
+    """What a decoder does to the signals of a recording before it reads them.
+
+    Parameters
+    ----------
+    mode : {"whiten", "scale", "window"}
+        Whether recordings are whitened, brought to one size, or windows are.
+    prior : ndarray, shape (n_chans, n_chans), optional
+        Mean covariance of the training recordings, with a mean power of 1.
+    positions : ndarray, shape (n_chans, 3), optional
+        Its electrodes.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        prior: NDArray[np.float64] | None = None,
+        positions: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.mode = mode
+        self.prior = prior
+        self.positions = positions
+        self.people: dict[Hashable, Person] = {}
+
+    @classmethod
+    def learn(cls, mode: str, windows: Windows) -> "Alignment":
+        """Learn the prior from training windows whose recordings are known."""
+        if mode != "whiten":
+            return cls(mode)
+        assert windows.groups is not None  # `choose_mode` asks for these
+        found, places = {}, {}
+        for key in np.unique(windows.groups).tolist():
+            rows = np.flatnonzero(windows.groups == key)
+            x, positions = signals_of(windows, rows)
+            found[key], places[key] = covariance_of(x, key), positions
+        # several montages meet at the electrodes of the largest
+        largest = max(places.values(), key=len)
+        moved = {
+            key: Covariance(
+                one.n_windows,
+                carry_over(mean_shape({key: one}), places[key], largest),
+            )
+            for key, one in found.items()
+        }
+        return cls(mode, mean_shape(moved), largest)
+
+    def apply(
+        self, windows: Windows, *, remembered: bool = True
+    ) -> tuple[Windows, NDArray[Any]]:
+        """Align windows.
+
+        Parameters
+        ----------
+        windows : Windows
+            Without groups they are one recording.
+        remembered : bool
+            Whether those who were adapted to are aligned by what is known of them.
+
+        Returns
+        -------
+        windows : Windows
+            Aligned copies.
+        keys : ndarray, shape (n,)
+            The recording of each.
+        """
+        keys = self.keys(windows)
+        x = windows.x.copy()
+        if self.mode == "window":
+            _scale(x, x)
+            return replace(windows, x=x), keys
+        for key in np.unique(keys).tolist():
+            rows = np.flatnonzero(keys == key)
+            own, positions = signals_of(windows, rows)
+            if self.mode == "scale":
+                _scale(own, own, together=True)
+                aligned = own
+            else:
+                person = self.people.get(key) if remembered else None
+                if person is None:
+                    covariance = covariance_of(own, key)
+                else:
+                    covariance = _reordered(person, positions, key)
+                aligned = self.whitener(covariance, positions) @ own
+            x[rows, : own.shape[1]] = aligned
+        return replace(windows, x=x), keys
+
+    def whitener(
+        self, covariance: Covariance, positions: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Matrix (n_chans, n_chans) that whitens a recording."""
+        assert self.prior is not None
+        assert self.positions is not None
+        prior = carry_over(self.prior, self.positions, positions)
+        return inverse_root(blend(covariance, prior)).astype(np.float32)
+
+    def keys(self, windows: Windows) -> NDArray[Any]:
+        """Tell the recording of each window; one where nobody says."""
+        if windows.groups is not None:
+            return windows.groups
+        return np.full(len(windows.x), ALONE)
+
+    def centre(
+        self, outputs: NDArray[np.float32], keys: NDArray[Any], level: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """Remove what a recording's outputs have in common, as in training.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (n, n_outputs)
+            Of the network.
+        keys : ndarray, shape (n,)
+            Recordings.
+        level : ndarray, shape (n_outputs,)
+            Mean output over the training windows: what remains.
+        """
+        centred = outputs.copy()
+        for key in np.unique(keys).tolist():
+            rows = keys == key
+            person = self.people.get(key)
+            if person is None:
+                n, mean = float(rows.sum()), outputs[rows].mean(axis=0)
+            else:
+                n, mean = person.covariance.n_windows, person.level
+            centred[rows] -= (n / (n + PRIOR_WINDOWS) * (mean - level)).astype(
+                outputs.dtype
+            )
+        return centred
+
+
+def choose_mode(align: str | bool, windows: Windows, targets: NDArray[Any]) -> str:
+    """Decide how recordings are aligned.
+
+    What is a property of a whole recording, as a diagnosis, lies in the covariance
+    that whitening removes: whitened is where targets vary within recordings.
+
+    Parameters
+    ----------
+    align : "auto" or bool
+        What the user wants.
+    windows : Windows
+        Training windows.
+    targets : ndarray, shape (n,) or (n, n_targets)
+        Numbers of classes, or standardised numbers.
+
+    Raises
+    ------
+    ValueError
+        If alignment is demanded and nobody says whose the windows are.
+    """
+    if align is False:
+        return "window" if windows.groups is None else "scale"
+    if windows.groups is None:
+        if align is True:
+            raise ValueError(
+                "align=True needs to know whose recording each window is of: pass "
+                "groups= to fit, or Epochs with the column 'recording' or 'subject' in "
+                "their metadata"
+            )
+        return "window"
+    if align is True or _varies_within(targets, windows.groups):
+        return "whiten"
+    return "scale"
+
+
+def _varies_within(targets: NDArray[Any], groups: NDArray[Any]) -> bool:
+    keys = np.unique(groups)
+    if targets.ndim == 1:
+        several = [len(np.unique(targets[groups == key])) > 1 for key in keys]
+        return float(np.mean(several)) > _MOST_RECORDINGS
+    within = sum(
+        ((targets[groups == key] - targets[groups == key].mean(0)) ** 2).sum()
+        for key in keys
+    )
+    return bool(within > _LEAST_WITHIN * ((targets - targets.mean(0)) ** 2).sum())
+
+
+def signals_of(
+    windows: Windows, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Signals (n, channels, times) of one recording, and its electrodes."""
+    positions = windows.positions
+    if positions.ndim == 3:
+        positions = positions[rows[0]]
+    x = windows.x[rows]
+    if windows.ch_mask is None:
+        return x, positions
+    n = int(windows.ch_mask[rows[0]].sum())
+    return x[:, :n], positions[:n]
+
+
+def _scale(
+    x: NDArray[np.float32], to: NDArray[np.float32], *, together: bool = False
+) -> None:
+    """Divide windows by their size, each by its own or all by one, in place."""
+    power = x.astype(np.float64).var(axis=2).mean(axis=1)
+    size = np.sqrt(power.mean(keepdims=True) if together else power)
+    to /= np.where(size > 0, size, 1.0)[:, None, None].astype(np.float32)
+
+
+def _reordered(
+    person: Person, positions: NDArray[np.float64], key: Hashable
+) -> Covariance:
+    """Covariance of a person in the order of these electrodes."""
+    if len(positions) == len(person.positions):
+        distances = cdist(positions, person.positions)
+        order = distances.argmin(axis=1)
+        near = distances[np.arange(len(order)), order] < _SAME_PLACE
+        if near.all() and len(set(order)) == len(order):
+            matrix = person.covariance.matrix[np.ix_(order, order)]
+            return person.covariance._replace(matrix=matrix)
+    raise ValueError(
+        f"recording {key!r} was adapted to with {len(person.positions)} electrodes and "
+        f"comes with {len(positions)} others: call adapt again with these"
+    )

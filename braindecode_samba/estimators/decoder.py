@@ -1,0 +1,422 @@
+"""What classifier and regressor share: align, solve, train, and read what comes later.
+
+`Decoder` owns a private net of braindecode's.  How its head is solved is in
+`braindecode_samba.estimators.solving`, how gradients go on from there in
+`braindecode_samba.estimators.gradients`.
+"""
+
+import functools
+import os
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import mne
+import numpy as np
+import pandas as pd
+import skorch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from braindecode_samba.checkpoints import CheckpointReport, open_checkpoint
+from braindecode_samba.checkpoints.contents import Checkpoint
+from braindecode_samba.estimators.aligning import (
+    Alignment,
+    Person,
+    choose_mode,
+    signals_of,
+)
+from braindecode_samba.estimators.base import (
+    WindowEstimator,
+    default_positions,
+    draw_seed,
+    seeded,
+)
+from braindecode_samba.estimators.finetuning import Finetune, check_finetune, freeze
+from braindecode_samba.estimators.gradients import (
+    build_net,
+    refuse_untrained,
+    train,
+    train_once,
+)
+from braindecode_samba.estimators.running import at_rate, run_in_batches
+from braindecode_samba.estimators.solving import solve_head
+from braindecode_samba.models import SAMBA
+from braindecode_samba.signals.inputs import Channels, RandomState, Windows
+from braindecode_samba.signals.mirroring import mirrored_too
+from braindecode_samba.signals.whitening import covariance_of
+
+STARTS = ("solved", "random")
+
+
+class Decoder(WindowEstimator):
+    """Base of classifier and regressor.
+
+    Subclasses say what a fit learns from y and how y becomes targets of the net.
+    """
+
+    _net_class: ClassVar[type[skorch.NeuralNet]]
+    _numbers: ClassVar[bool]
+    # MOABB's cross-subject evaluation hands over subjects; whoever passes groups to a
+    # search or a validation means these
+    __metadata_request__fit: ClassVar = {"groups": True, "subjects": True}
+    __metadata_request__predict: ClassVar = {"groups": True}
+    __metadata_request__score: ClassVar = {"groups": True}
+
+    def __init__(
+        self,
+        *,
+        ch_names: Sequence[str] | None = None,
+        chs_info: Channels | None = None,
+        sfreq: float | None = None,
+        exclude: str | Collection[str] = "bads",
+        align: str | bool = "auto",
+        mirror: Mapping[Any, Any] | None = None,
+        checkpoint: str | os.PathLike[str] | None = "samba-e",
+        start: str = "solved",
+        max_epochs: int = 0,
+        lr: float = 1e-3,
+        batch_size: int = 64,
+        weight_decay: float = 1e-2,
+        model_params: Mapping[str, Any] | None = None,
+        finetune: Finetune = "all",
+        trunk_lr_factor: float = 1.0,
+        callbacks: Any = None,
+        validation_split: float | None = None,
+        device: str = "auto",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.ch_names = ch_names
+        self.chs_info = chs_info
+        self.sfreq = sfreq
+        self.exclude = exclude
+        self.align = align
+        self.mirror = mirror
+        self.checkpoint = checkpoint
+        self.start = start
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.model_params = model_params
+        self.finetune = finetune
+        self.trunk_lr_factor = trunk_lr_factor
+        self.callbacks = callbacks
+        self.validation_split = validation_split
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def model_(self) -> SAMBA:
+        """The trained network."""
+        return self.net_.module_
+
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        subjects: ArrayLike | None = None,
+    ) -> Self:
+        """Fit anew.
+
+        If anything is refused, fails or is interrupted, an earlier fit stays as it was.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
+            Windows, see `braindecode_samba.signals.read_windows`.
+        y : array-like, optional
+            Targets; None takes those of a data set of braindecode.
+        groups : array-like, shape (n,), optional
+            The recording of each window. None takes what the data say: the columns
+            "recording", or "subject" and "session", of ``epochs.metadata`` or of
+            braindecode's description, or the items of a list of Epochs.
+        subjects : array-like, shape (n,), optional
+            The person of each window: what is settled out of fold is settled on people
+            apart. None takes the column "subject", else `groups`; without groups they
+            are the recordings.
+
+        Returns
+        -------
+        Self
+            The estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X, y or a parameter can't be used, or if training diverges.
+        """
+        self._check_settings()
+        named = {"groups": subjects if groups is None else groups, "subjects": subjects}
+        windows = self._read_new(X, y, **named)
+        if self.mirror is not None:
+            windows = mirrored_too(windows, self._require(windows.y), self.mirror)
+        learned, targets = self._learn(self._require(windows.y), None)
+        alignment = Alignment.learn(choose_mode(self.align, windows, targets), windows)
+        if alignment.mode == "window" and self.align == "auto":
+            _say_unaligned()
+        aligned, _ = alignment.apply(windows)
+        seed = draw_seed(self.random_state)
+        checkpoint = self._open_checkpoint()
+        net = self._build_net(aligned, learned, targets, checkpoint)
+        with seeded(seed, net.device):
+            net.initialize()
+            report = self._prepare(net.module_, aligned, checkpoint)
+            solve = functools.partial(self._solve, net, alignment)
+            evidence = train(self, net, aligned, targets, seed, solve)
+        self._adopt(net, windows, learned, seed, report)
+        self._alignment = alignment
+        self.evidence_ = evidence
+        return self
+
+    def adapt(self, X: Any, *, groups: ArrayLike | None = None) -> Self:
+        """Remember people from windows without labels.
+
+        Later windows of the same recording are aligned by all that is known of it,
+        however few come at a time.
+
+        Parameters
+        ----------
+        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
+            Windows.
+        groups : array-like, shape (n,), optional
+            As for `fit`; without any, what is predicted without groups is meant.
+
+        Returns
+        -------
+        Self
+            The estimator. It does nothing where the fit was not aligned.
+        """
+        for windows in self._read_parts(X, groups=groups):
+            if self._alignment.mode == "whiten":
+                self._adapt(windows)
+        return self
+
+    def _adapt(self, windows: Windows) -> None:
+        keys = self._alignment.keys(windows)
+        for key in np.unique(keys).tolist():
+            rows = np.flatnonzero(keys == key)
+            x, positions = signals_of(windows, rows)
+            covariance = covariance_of(x, key)
+            known = self._alignment.people.get(key)
+            if known is not None and known.positions.shape == positions.shape:
+                covariance = known.covariance.joined(covariance)
+            level = np.zeros(self.model_.final_layer.out_features)
+            self._alignment.people[key] = Person(covariance, positions, level)
+            aligned, _ = self._alignment.apply(windows.select(rows))
+            level = self._run(aligned).mean(axis=0).astype(np.float64)
+            self._alignment.people[key] = Person(covariance, positions, level)
+
+    def _partial_fit(
+        self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
+    ) -> Self:
+        if not hasattr(self, "net_"):
+            return self._begin(X, y, classes, groups)
+        windows = self._read_more(X, y, groups=groups)
+        targets = self._encode(self._require(windows.y), classes)
+        aligned, _ = self._alignment.apply(windows)
+        train_once(self, aligned, targets, self._seed + 1 + self._n_updates)
+        self._n_updates += 1
+        return self
+
+    def _begin(
+        self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
+    ) -> Self:
+        self._check_settings(fewest=1 if self.start == "random" else 0)
+        if self.start == "solved":
+            raise ValueError(
+                "start='solved' needs all training windows at once: call fit first, or "
+                "pass start='random'"
+            )
+        windows = self._read_new(X, y, groups=groups)
+        learned, targets = self._learn(self._require(windows.y), classes)
+        alignment = Alignment.learn(choose_mode(self.align, windows, targets), windows)
+        aligned, _ = alignment.apply(windows)
+        seed = draw_seed(self.random_state)
+        checkpoint = self._open_checkpoint()
+        net = self._build_net(aligned, learned, targets, checkpoint)
+        with seeded(seed, net.device):
+            net.initialize()
+        report = self._prepare(net.module_, aligned, checkpoint)
+        fresh = type(self)(**self.get_params(deep=False))
+        fresh._adopt(net, windows, learned, seed, report)
+        train_once(fresh, aligned, targets, seed + 1)
+        refuse_untrained(net)
+        self._adopt(net, windows, learned, seed, report)
+        self._alignment, self.evidence_ = alignment, None
+        self._n_updates = 1
+        return self
+
+    def _check_settings(self, fewest: int | None = None) -> None:
+        if self.start not in STARTS:
+            raise ValueError(f"start={self.start!r} is unknown: pass one of {STARTS}")
+        if self.align not in ("auto", True, False):
+            raise ValueError(
+                f"align={self.align!r} is unknown: pass 'auto', True or False"
+            )
+        solved = self.start == "solved"
+        # a solved head is trained already
+        check_scalar(
+            self.max_epochs,
+            "max_epochs",
+            Integral,
+            min_val=0 if solved else 1,
+        )
+        given = self.model_params if isinstance(self.model_params, Mapping) else {}
+        kind = given.get("head", "readings")
+        if solved and kind != "readings":
+            raise ValueError(
+                f"start='solved' solves head='readings', and model_params has "
+                f"{kind!r}: leave it out, or pass start='random'"
+            )
+        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
+        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
+        check_finetune(self.finetune, self.checkpoint is not None)
+        check_scalar(
+            self.trunk_lr_factor,
+            "trunk_lr_factor",
+            Real,
+            min_val=0,
+            include_boundaries="neither",
+        )
+        if self.validation_split is not None:
+            check_scalar(
+                self.validation_split,
+                "validation_split",
+                Real,
+                min_val=0,
+                max_val=1,
+                include_boundaries="neither",
+            )
+
+    def _open_checkpoint(self) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        activation = (self.model_params or {}).get("activation")
+        return open_checkpoint(self.checkpoint, activation=activation)
+
+    def _prepare(
+        self, model: SAMBA, windows: Windows, checkpoint: Checkpoint | None
+    ) -> CheckpointReport | None:
+        """Give a new model trained weights and its scale, and freeze what stays."""
+        report = None
+        if checkpoint is not None:
+            # a saved head knows other classes
+            report = checkpoint.fill(model, trunk_only=True)
+            if self.verbose > 0:
+                print(report)
+        self._scale_recordings(model, windows)
+        freeze(model, self.finetune)
+        return report
+
+    def _solve(
+        self,
+        net: skorch.NeuralNet,
+        alignment: Alignment,
+        windows: Windows,
+        targets: NDArray[Any],
+    ) -> pd.DataFrame:
+        weight = getattr(net.criterion_, "weight", None)
+        people = windows.groups if windows.subjects is None else windows.subjects
+        return solve_head(
+            net.module_,
+            windows,
+            targets,
+            self.batch_size,
+            people=people,
+            recordings=windows.groups if alignment.mode == "whiten" else None,
+            weights=None if weight is None else weight.cpu().double().numpy(),
+        )
+
+    def _build_net(
+        self,
+        windows: Windows,
+        learned: dict[str, Any],
+        targets: NDArray[Any],
+        checkpoint: Checkpoint | None,
+    ) -> skorch.NeuralNet:
+        params = self._net_params(learned, targets)
+        module = self._signal_params(windows)
+        if self.start == "solved":
+            module |= {
+                "head": "readings",
+                "numbers": self._numbers,
+                "evoked_seconds": windows.x.shape[2] / windows.sfreq,
+            }
+        module["n_outputs"] = params.pop("module__n_outputs")
+        if checkpoint is not None:
+            module = checkpoint.arguments(SAMBA, module)
+        return build_net(self, module, params)
+
+    def _require(self, y: ArrayLike | None) -> ArrayLike:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None; of mne.Epochs it may be epochs.events[:, 2]"
+            )
+        return y
+
+    def _learn(
+        self, y: ArrayLike, classes: ArrayLike | None
+    ) -> tuple[dict[str, Any], NDArray[Any]]:
+        """Learn from y: fitted attributes by name, and the targets of the net."""
+        raise NotImplementedError
+
+    def _encode(self, y: ArrayLike, classes: ArrayLike | None) -> NDArray[Any]:
+        """Turn y into targets of the net, after a fit."""
+        raise NotImplementedError
+
+    def _net_params(
+        self, learned: dict[str, Any], targets: NDArray[Any]
+    ) -> dict[str, Any]:
+        """Name the parameters of the net that depend on the targets."""
+        raise NotImplementedError
+
+    def _adopt(
+        self,
+        net: skorch.NeuralNet,
+        windows: Windows,
+        learned: dict[str, Any],
+        seed: int,
+        report: CheckpointReport | None,
+    ) -> None:
+        for name, value in learned.items():
+            setattr(self, name, value)
+        self._remember(windows)
+        self._positions = default_positions(windows)
+        self._seed, self._n_updates = seed, 0
+        self.checkpoint_report_ = report
+        self.net_ = net
+
+    def _outputs(self, X: Any, groups: ArrayLike | None) -> NDArray[np.float32]:
+        """Compute outputs, aligned and centred as in the fit: (n, n_outputs)."""
+        check_is_fitted(self)
+        outputs, keys = [], []
+        for windows in self._read_parts(X, groups=groups):
+            aligned, own = self._alignment.apply(windows)
+            outputs.append(self._run(aligned))
+            keys.append(own)
+        found = np.concatenate(outputs)
+        if self._alignment.mode != "whiten" or self.evidence_ is None:
+            return found
+        level = self.model_.final_layer.bias.detach().cpu().numpy()
+        return self._alignment.centre(found, np.concatenate(keys), level)
+
+    def _run(self, aligned: Windows) -> NDArray[np.float32]:
+        model = at_rate(self.model_, aligned.sfreq)
+        return run_in_batches(model, model, aligned, self.batch_size)
+
+
+@functools.cache
+def _say_unaligned() -> None:
+    """Say it once: whoever never has groups need not read it at every fit."""
+    mne.utils.logger.info(
+        "SAMBA is fitted without alignment, which is worth up to 0.10 AUC: pass groups= "
+        "(the recording of each window), or Epochs with 'subject' in their metadata. "
+        "align=False fits so on purpose."
+    )
