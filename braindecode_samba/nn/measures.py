@@ -25,10 +25,11 @@ DECIMATION = 4
 _EVOKED_HZ = 12.0
 # smooth maps over the targets: enough for what 64 electrodes tell apart
 N_MAPS = 48
-_N_STEADY_MAPS = 16
+_N_STEADY_MAPS = 32
 _SMOOTHNESS = 4.0
-_STEADY_HZ = (5.0, 45.0, 0.5)
-N_STEADY = 81
+# steps of what 4 s tell apart, halved
+_STEADY_HZ = (5.0, 45.0, 0.125)
+N_STEADY = 321
 # what a window holds beyond this is no steady response, and its waves need memory
 _MOST_STEADY_TIMES = 8192
 _RIDGE = 1e-2
@@ -176,7 +177,7 @@ class WindowMeasures(nn.Module):
 
         The squared canonical correlation of the channels with sine and cosine of a
         frequency and of its double (Lin et al., 2006, IEEE Transactions on Biomedical
-        Engineering 53), with a ridge, at each half hertz from 5 to 45.
+        Engineering 53), with a ridge, at each eighth of a hertz from 5 to 45.
 
         Parameters
         ----------
