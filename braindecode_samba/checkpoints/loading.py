@@ -43,6 +43,8 @@ from braindecode_samba.nn.reference import (
 )
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 
+_HUB = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+
 Model = TypeVar("Model", SAMBA, SAMBAReconstructor)
 
 _SCALE = "trunk.signal.recording_scale"
@@ -56,11 +58,6 @@ def load_checkpoint(
     *,
     verbose: int = 1,
     filename: str | None = None,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
     **arguments: Any,
 ) -> tuple[Model, CheckpointReport]:
     """Build a network with the weights of a checkpoint.
@@ -84,14 +81,14 @@ def load_checkpoint(
         Above 0, the report is printed.
     filename : str, optional
         Which file of weights of a folder or hub repository.
-    revision, cache_dir, token, local_files_only, force_download
-        As for `huggingface_hub.snapshot_download`.
     **arguments
-        Arguments of the model.  Signals (``n_outputs``, ``chs_info``, ``sfreq``, ...)
-        are by default those that were saved.  Options of the trunk can't differ from
-        those that were saved.  Options of the other parts (``activation``,
-        ``drop_prob``, ``head``, ``readout``) can; another ``head`` or ``readout`` makes
-        that part new, another ``n_outputs`` the last layer.
+        Of `huggingface_hub.snapshot_download`: ``revision``, ``cache_dir``, ``token``,
+        ``local_files_only`` and ``force_download``.  All others are of the model.
+        Signals (``n_outputs``, ``chs_info``, ``sfreq``, ...) are by default those that
+        were saved.  Options of the trunk can't differ from those that were saved.
+        Options of the other parts (``activation``, ``drop_prob``, ``head``,
+        ``readout``) can; another ``head`` or ``readout`` makes that part new, another
+        ``n_outputs`` the last layer.
 
     Returns
     -------
@@ -127,11 +124,7 @@ def load_checkpoint(
         name,
         filename=filename,
         activation=arguments.get("activation"),
-        revision=revision,
-        cache_dir=cache_dir,
-        token=token,
-        local_files_only=local_files_only,
-        force_download=force_download,
+        **{key: arguments.pop(key) for key in _HUB if key in arguments},
     )
     model = model_class(**checkpoint.arguments(model_class, arguments)).eval()
     report = checkpoint.fill(model)
