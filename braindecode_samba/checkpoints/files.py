@@ -5,6 +5,7 @@ What the tensors and the configuration mean is decided in
 `braindecode_samba.pretraining.saving`.
 """
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -13,7 +14,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from braindecode_samba._paths import data_folder
+from braindecode_samba._paths import data_folder, hidden_parts
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 # the entry of a configuration that ties it to its weights
 WEIGHTS_SHA256 = "weights_sha256"
+# the entry of a fitted estimator, and the part of its tensors' names
+ESTIMATOR = "estimator"
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _SUFFIXES = (".safetensors", *_PICKLES)
@@ -42,7 +44,7 @@ class CheckpointError(ValueError):
     """A checkpoint that can't be used; the message names the file and the reason."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class CheckpointFiles:
     """Contents of a checkpoint's files, all of one version.
 
@@ -278,13 +280,29 @@ def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
     files = CheckpointFiles(path, weights, _read_config(path.with_name(CONFIG)))
     told = (files.config or {}).get(WEIGHTS_SHA256)
     # a pickle beside it is another file, of which the configuration tells no hash
-    tells = told is not None and path.suffix not in _PICKLES
-    if tells and told != files.sha256:
+    if path.suffix in _PICKLES or told == files.sha256:
+        return files
+    hidden = _hidden_config(files)
+    if hidden is not None:
+        return dataclasses.replace(files, config=hidden)
+    if told is not None:
         raise CheckpointError(
             f"{files.config_path} belongs to weights with the SHA-256 {told!r}, and "
             f"those in {path} have {files.sha256}: get both again"
         )
     return files
+
+
+def _hidden_config(files: CheckpointFiles) -> dict[str, Any] | None:
+    """Find the configuration of these weights that a save left beside its place."""
+    for part in hidden_parts(files.config_path):
+        try:
+            config = _read_config(part)
+        except CheckpointError:  # cut off as well
+            continue
+        if config is not None and config.get(WEIGHTS_SHA256) == files.sha256:
+            return config
+    return None
 
 
 def _read_config(path: Path) -> dict[str, Any] | None:
