@@ -40,6 +40,7 @@ from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
+from braindecode_samba.signals.thinning import thinned_too
 
 STARTS = ("solved", "random")
 
@@ -65,6 +66,7 @@ class Decoder(SavedDecoder):
         exclude: str | Collection[str] = "bads",
         align: str | bool = "auto",
         mirror: Mapping[Any, Any] | None = None,
+        montages: Sequence[str | Sequence[str]] = (),
         checkpoint: str | os.PathLike[str] | None = "samba-e",
         start: str = "solved",
         max_epochs: int = 0,
@@ -86,6 +88,7 @@ class Decoder(SavedDecoder):
         self.exclude = exclude
         self.align = align
         self.mirror = mirror
+        self.montages = montages
         self.checkpoint = checkpoint
         self.start = start
         self.max_epochs = max_epochs
@@ -149,19 +152,23 @@ class Decoder(SavedDecoder):
         if self.mirror is not None:
             windows = mirrored_too(windows, self._require(windows.y), self.mirror)
         learned, targets = self._learn(self._require(windows.y), None)
+        own = windows
+        if len(self.montages):
+            windows, rows = thinned_too(windows, self.montages)
+            targets = targets[rows]
         alignment = Alignment.learn(choose_mode(self.align, windows, targets), windows)
         if alignment.mode == "window" and self.align == "auto":
             _say_unaligned()
         aligned, _ = alignment.apply(windows)
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
-        net = self._build_net(aligned, learned, targets, checkpoint)
+        net = self._build_net(own, learned, targets, checkpoint)
         with seeded(seed, net.device):
             net.initialize()
             report = self._prepare(net.module_, aligned, checkpoint)
             solve = functools.partial(self._solve, net, alignment)
             evidence = train(self, net, aligned, targets, seed, solve)
-        self._adopt(net, windows, learned, seed, report)
+        self._adopt(net, own, learned, seed, report)
         self._alignment = alignment
         self.evidence_ = evidence
         return self

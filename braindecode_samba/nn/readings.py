@@ -25,11 +25,10 @@ from braindecode_samba.nn.patterns import (
     whitener,
 )
 
-_LEAST_POWER = 1e-6
 _N_PATTERNS = 8
 _N_EVOKED = 6
+_N_FREQUENCIES = 12
 _RANK = 20
-_SHRINKAGE = 0.05
 
 
 class Reading(nn.Module):
@@ -204,7 +203,7 @@ class Tangent(Reading):
     def forward(self, measures: dict[str, Tensor]) -> Tensor:
         """Features (batch, n_features)."""
         inside = _mixed(self.whitener, measures[self.name])
-        return self._upper(matrix_logarithm(_shrunk(inside, _SHRINKAGE)))
+        return self._upper(matrix_logarithm(_shrunk(inside, 0.05)))
 
 
 class Evoked(Reading):
@@ -286,6 +285,36 @@ class Responses(Reading):
         return self._upper(matrix_logarithm(_shrunk(inside, 1e-3)))
 
 
+class Steady(Reading):
+    """Steady responses at the frequencies that go with the targets most.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the targets.
+    """
+
+    chosen: Tensor
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.n_features = min(_N_FREQUENCIES * max(n_columns, 2) // 2, N_STEADY)
+        self.register_buffer("chosen", torch.arange(self.n_features))
+
+    def fit(self, measures: dict[str, Tensor], targets: Tensor) -> None:
+        """Choose frequencies, see `Reading.fit`."""
+        found = measures["steady"].double()
+        found = (found - found.mean(0)) / found.std(0, correction=0).clamp(min=1e-6)
+        scaled = targets / targets.std(0, correction=0).clamp(min=1e-12)
+        together = (found.T @ scaled).abs().amax(1)
+        order = together.argsort(descending=True)[: self.n_features]
+        self.chosen.copy_(order.sort().values)
+
+    def forward(self, measures: dict[str, Tensor]) -> Tensor:
+        """Features (batch, n_features)."""
+        return measures["steady"][:, self.chosen]
+
+
 class Readings(nn.Module):
     """All readings side by side, standardised.
 
@@ -329,7 +358,7 @@ class Readings(nn.Module):
                 "covariance of rhythms": Tangent("rhythms", n_maps),
                 "evoked": Evoked(n_maps, measures.n_points),
                 "responses": Responses(n_maps, measures.n_points, columns),
-                "steady": Known("steady", N_STEADY),
+                "steady": Steady(columns),
                 "loudness": Known("loudness", 1),
                 "stages": Known("stages", n_targets + n_stages),
             }
@@ -385,7 +414,7 @@ def _mixed(filters: Tensor, covariances: Tensor) -> Tensor:
 
 def _log_power(filters: Tensor, covariances: Tensor) -> Tensor:
     power = (torch.matmul(filters, covariances) * filters).sum(-1)
-    return torch.log(power.clamp(min=0.0) + _LEAST_POWER)
+    return torch.log(power.clamp(min=0.0) + 1e-6)
 
 
 def _shrunk(matrices: Tensor, share: float) -> Tensor:
