@@ -212,7 +212,9 @@ def checkpoint_in(
     wanted = _build_saved(checkpoint, files).state_dict()
     checkpoint.check(tensors, checkpoint.learned(wanted))
     values = {
-        tensor: _check_values(files.path, checkpoint.name_in_file(tensor), value)
+        tensor: _check_values(
+            files.path, checkpoint.name_in_file(tensor), value, wanted[tensor].dtype
+        )
         for tensor, value in tensors.items()
     }
     for tensor in values.keys() & {f"{part}.{_TARGETS}" for part in _WITH_TARGETS}:
@@ -319,9 +321,11 @@ def _build_saved(checkpoint: Checkpoint, files: CheckpointFiles) -> nn.Module:
         raise CheckpointError(f"{path} tells of no network ({error})") from None
 
 
-def _check_values(path: Path, name: str, value: Tensor) -> Tensor:
-    """Refuse what is no plain finite number; give float32."""
+def _check_values(path: Path, name: str, value: Tensor, wanted: torch.dtype) -> Tensor:
+    """Refuse what is no plain finite number; give float32, or whole numbers."""
     plain = value.layout == torch.strided and value.device.type == "cpu"
+    if plain and not wanted.is_floating_point and value.dtype == wanted:
+        return value.detach()
     if not (plain and value.is_floating_point()):
         raise CheckpointError(
             f"{path}: tensor {name!r} holds {value.dtype} ({value.layout}) instead of "

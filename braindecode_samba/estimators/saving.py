@@ -19,11 +19,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from braindecode_samba._paths import write_together
 from braindecode_samba._version import __version__
-from braindecode_samba.checkpoints.configs import find_activation
 from braindecode_samba.checkpoints.contents import (
     Checkpoint,
     CheckpointReport,
@@ -44,12 +43,11 @@ from braindecode_samba.checkpoints.saving import as_bytes
 from braindecode_samba.estimators.aligning import Alignment, Person
 from braindecode_samba.estimators.base import WindowEstimator, seeded
 from braindecode_samba.estimators.gradients import build_net
+from braindecode_samba.estimators.packing import pack, unpack
 from braindecode_samba.models import SAMBA
-from braindecode_samba.signals.positions import positions_from_chs_info
 from braindecode_samba.signals.whitening import Covariance
 
 _Count = Annotated[int, Field(gt=0)]
-_KINDS = "biufUO"
 
 
 class _Strict(BaseModel):
@@ -81,6 +79,7 @@ class Known(_Strict):
     kind: str
     parameters: dict[str, Any]
     learned: dict[str, Any]
+    channels: list[Any] | None
     n_features_in: _Count
     n_times: _Count
     sfreq: Annotated[float, Field(gt=0)]
@@ -174,9 +173,12 @@ class SavedEstimator(WindowEstimator):
             )
         checkpoint = checkpoint_in(files, str(name))
         try:
-            parameters = _unpack(path, known.parameters) | {"device": device}
+            parameters = unpack(path, known.parameters) | {"device": device}
             estimator = cls(**parameters)
-            learned = _unpack(path, known.learned)
+            estimator.n_features_in_ = known.n_features_in
+            estimator.n_times_, estimator.sfreq_ = known.n_times, known.sfreq
+            estimator._fitted_channels = unpack(path, known.channels)
+            learned = unpack(path, known.learned)
             if set(learned) != set(cls._learned):
                 raise ValueError(f"it knows {sorted(learned)}")
             tensors = {
@@ -192,8 +194,6 @@ class SavedEstimator(WindowEstimator):
             raise CheckpointError(
                 f"{path} tells of no {cls.__name__} ({error}): get the folder again"
             ) from error
-        estimator.n_features_in_ = known.n_features_in
-        estimator.n_times_, estimator.sfreq_ = known.n_times, known.sfreq
         return estimator
 
     def _known(self) -> tuple[Known, dict[str, Tensor]]:
@@ -207,8 +207,9 @@ class SavedEstimator(WindowEstimator):
             parameters["random_state"] = None
         known = Known(
             kind=type(self).__name__,
-            parameters={name: _pack(value, name) for name, value in parameters.items()},
-            learned={name: _pack(getattr(self, name), name) for name in self._learned},
+            parameters={name: pack(value, name) for name, value in parameters.items()},
+            learned={name: pack(getattr(self, name), name) for name in self._learned},
+            channels=pack(self._fitted_channels, "channels"),
             n_features_in=int(self.n_features_in_),
             n_times=int(self.n_times_),
             sfreq=float(self.sfreq_),
@@ -269,10 +270,10 @@ class SavedDecoder(SavedEstimator):
             setattr(self, name, value)
         self.checkpoint_report_: CheckpointReport | None
         self.checkpoint_report_ = checkpoint.fill(net.module_)
-        channels = module["chs_info"]
-        self._positions = (
-            None if channels is None else positions_from_chs_info(channels)
-        )
+        self._positions = None
+        if self._fitted_channels is not None:
+            places = [channel["loc"][:3] for channel in self._fitted_channels]
+            self._positions = np.array(places)
         self._seed, self._n_updates = known.seed, known.n_updates
         self.evidence_ = None
         if known.evidence is not None:
@@ -353,48 +354,3 @@ def _check(path: Path, told: Any) -> Known:
             f"{path}: option {option!r} can't be used ({first['msg']}); get the file "
             "again, or a version of braindecode-samba that knows it"
         ) from None
-
-
-def _pack(value: Any, name: str) -> Any:
-    """Write a value as JSON, so that `_unpack` gives the same type back."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int | float):
-        # MNE's named numbers are plain ones too
-        return int(value) if isinstance(value, int) else float(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in _KINDS:
-        return {"array": value.tolist(), "dtype": value.dtype.str}
-    if isinstance(value, Mapping):
-        return {"items": [[_pack(k, name), _pack(v, name)] for k, v in value.items()]}
-    if isinstance(value, tuple):
-        return {"tuple": [_pack(item, name) for item in value]}
-    if isinstance(value, list | set | frozenset):
-        return [_pack(item, name) for item in value]
-    if isinstance(value, type) and issubclass(value, nn.Module):
-        return {"activation": f"{value.__module__}.{value.__qualname__}"}
-    raise TypeError(
-        f"{name} holds a {type(value).__name__}, which JSON can't: save without it"
-    )
-
-
-def _unpack(path: Path, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unpack(path, item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "array" in value:
-        dtype = np.dtype(value["dtype"])
-        if dtype.kind not in _KINDS:
-            raise ValueError(f"an array of {dtype}")
-        return np.array(value["array"], dtype)
-    if "items" in value:
-        return {_unpack(path, k): _unpack(path, v) for k, v in value["items"]}
-    if "tuple" in value:
-        return tuple(_unpack(path, item) for item in value["tuple"])
-    if "activation" in value:
-        return find_activation(path, value["activation"], None)
-    return {key: _unpack(path, item) for key, item in value.items()}
