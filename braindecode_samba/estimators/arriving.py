@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt, sosfilt_zi
 from torchaudio.transforms import Resample
 
@@ -117,7 +117,7 @@ class CausalFilter:
     step.
     """
 
-    def __init__(self, band: ArrayLike, sfreq: float) -> None:
+    def __init__(self, band: Any, sfreq: float) -> None:
         if np.ndim(band) == 2:
             self._sos = np.asarray(band, np.float64)
             if self._sos.shape[1] != 6 or not np.isfinite(self._sos).all():

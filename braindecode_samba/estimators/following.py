@@ -76,7 +76,8 @@ class FollowedRecording:
 
     def outputs(self, windows: Windows) -> NDArray[np.float32]:
         """Give outputs (1, n_outputs) for the next window, aligned and centred."""
-        windows = replace(windows, groups=np.full(1, self._key))
+        keys = np.full(1, self._key)
+        windows = replace(windows, groups=keys)
         moves = bool(np.ptp(windows.x, axis=2).any())
         if moves and self._learning:
             self._warn_of_other_units(windows)
@@ -94,7 +95,7 @@ class FollowedRecording:
             self._alignment.people[self._key] = nobody(self._positions)
             found = self._aligned_outputs(windows)
             del self._alignment.people[self._key]
-        return self._decoder._centred(found, windows.groups, self._alignment)
+        return self._decoder._centred(found, keys, self._alignment)
 
     def _is_known(self) -> bool:
         return self._key in self._alignment.people

@@ -176,7 +176,9 @@ def main(arguments=None):
     print("\nAUC; 'fixed' learns nothing after adapt, seconds are half-lives")
     print(table.round(3).to_string())
     middle, high = 1e3 * np.quantile(times, [0.5, 0.95])
-    print(f"\na prediction takes {middle:.1f} ms of one core, 95 % at most {high:.1f} ms")
+    print(
+        f"\na prediction takes {middle:.1f} ms of one core, 95 % at most {high:.1f} ms"
+    )
 
 
 if __name__ == "__main__":
