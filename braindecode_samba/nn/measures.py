@@ -5,7 +5,6 @@ over them, so that every montage gives the same numbers.  What of them tells cla
 apart is the business of `braindecode_samba.nn.readings`.
 """
 
-import math
 
 import torch
 from torch import Tensor, nn
