@@ -27,6 +27,8 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 # the entry of a configuration that ties it to its weights
 WEIGHTS_SHA256 = "weights_sha256"
+# the entry of a fitted estimator, and the part of its tensors' names
+ESTIMATOR = "estimator"
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _SUFFIXES = (".safetensors", *_PICKLES)

@@ -4,7 +4,7 @@
 The arithmetic is in `braindecode_samba.signals.whitening`.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,22 @@ class Person:
     covariance: Covariance
     positions: NDArray[np.float64]
     level: NDArray[np.float64]
+
+    def at(self, positions: NDArray[np.float64]) -> "Person | None":
+        """Give the same at some of the electrodes, in their order, or None."""
+        distances = cdist(positions, self.positions)
+        order = distances.argmin(axis=1)
+        near = distances[np.arange(len(order)), order] < _SAME_PLACE
+        if not near.all() or len(set(order)) < len(order):
+            return None
+        matrix = self.covariance.matrix[np.ix_(order, order)]
+        covariance = self.covariance._replace(matrix=matrix)
+        return Person(covariance, positions, self.level)
+
+
+def nobody(positions: NDArray[np.float64]) -> Person:
+    """Give a person of whom nothing is known."""
+    return Person(Covariance(0.0, np.eye(len(positions))), positions, np.zeros(1))
 
 
 class Alignment:
@@ -125,18 +141,76 @@ class Alignment:
         for key in np.unique(keys).tolist():
             rows = np.flatnonzero(keys == key)
             own, positions = signals_of(windows, rows)
-            if self.mode == "scale":
+            person = self._known(key, positions) if remembered else None
+            if self.mode == "whiten":
+                known = covariance_of(own, key) if person is None else person.covariance
+                own = self.whitener(known, positions) @ own
+            elif person is None:
                 _scale(own, own, together=True)
-                aligned = own
             else:
-                person = self.people.get(key) if remembered else None
-                if person is None:
-                    covariance = covariance_of(own, key)
-                else:
-                    covariance = _reordered(person, positions, key)
-                aligned = self.whitener(covariance, positions) @ own
-            x[rows, : own.shape[1]] = aligned
+                own /= np.float32(np.sqrt(person.covariance.matrix.diagonal().mean()))
+            x[rows, : own.shape[1]] = own
         return replace(windows, x=x), keys
+
+    def _known(self, key: Hashable, positions: NDArray[np.float64]) -> Person | None:
+        person = self.people.get(key)
+        if person is None:
+            return None
+        found = person.at(positions)
+        if found is None:
+            raise ValueError(
+                f"recording {key!r} was adapted to with {len(person.positions)} "
+                f"electrodes and comes with {len(positions)}, some at other places: "
+                "call adapt again with these"
+            )
+        return found
+
+    def join(
+        self,
+        key: Hashable,
+        windows: Windows,
+        run: Callable[[Windows], NDArray[np.float32]],
+        *,
+        n_windows: float | None = None,
+        forget: float = 1.0,
+    ) -> NDArray[np.float32]:
+        """Let windows join what is known of a person.
+
+        Parameters
+        ----------
+        key : hashable
+            The person.
+        windows : Windows
+            Without labels; they move.
+        run : callable
+            Outputs of the network for aligned windows.
+        n_windows : float, optional
+            How many windows they count for; by default as many as they are.
+        forget : float
+            How much of what was known remains.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_outputs)
+            Outputs, aligned by all that is known now.
+        """
+        x, positions = signals_of(windows, np.arange(len(windows.x)))
+        new = covariance_of(x, key)
+        if n_windows is not None:
+            new = new._replace(n_windows=n_windows)
+        known = self.people.get(key)
+        # of other electrodes it says nothing
+        known = None if known is None else known.at(positions)
+        known = known or nobody(positions)
+        covariance = known.covariance.joined(new, forget)
+        self.people[key] = Person(covariance, positions, known.level)
+        named = replace(windows, groups=np.full(len(windows.x), key))
+        outputs = run(self.apply(named)[0])
+        before = forget * known.covariance.n_windows
+        total = before * known.level + new.n_windows * outputs.mean(axis=0)
+        level = (total / (before + new.n_windows)).astype(np.float64)
+        self.people[key] = Person(covariance, positions, level)
+        return outputs
 
     def whitener(
         self, covariance: Covariance, positions: NDArray[np.float64]
@@ -249,20 +323,3 @@ def _scale(
     power = x.astype(np.float64).var(axis=2).mean(axis=1)
     size = np.sqrt(power.mean(keepdims=True) if together else power)
     to /= np.where(size > 0, size, 1.0)[:, None, None].astype(np.float32)
-
-
-def _reordered(
-    person: Person, positions: NDArray[np.float64], key: Hashable
-) -> Covariance:
-    """Covariance of a person in the order of these electrodes."""
-    if len(positions) == len(person.positions):
-        distances = cdist(positions, person.positions)
-        order = distances.argmin(axis=1)
-        near = distances[np.arange(len(order)), order] < _SAME_PLACE
-        if near.all() and len(set(order)) == len(order):
-            matrix = person.covariance.matrix[np.ix_(order, order)]
-            return person.covariance._replace(matrix=matrix)
-    raise ValueError(
-        f"recording {key!r} was adapted to with {len(person.positions)} electrodes and "
-        f"comes with {len(positions)} others: call adapt again with these"
-    )

@@ -93,7 +93,9 @@ class WindowEstimator(BaseEstimator):
                 )
             told = {"chs_info": self._fitted_channels, "sfreq": self.sfreq_}
         windows = self._read(X, y, **told, **names)
-        _refuse_short(windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ))
+        _refuse_short(
+            windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ)
+        )
         return windows
 
     def _read_parts(self, X: Any, **names: Any) -> list[Windows]:

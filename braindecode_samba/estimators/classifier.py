@@ -135,6 +135,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
 
     _net_class = EEGClassifier
     _numbers = False
+    _learned = ("classes_",)
     __metadata_request__predict_proba: ClassVar = {"groups": True}
     __metadata_request__decision_function: ClassVar = {"groups": True}
 
@@ -300,7 +301,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         ndarray of float32, shape (n, n_classes)
             In the order of ``classes_``.
         """
-        return softmax(self._outputs(X, groups), axis=1)
+        return self._say(self._outputs(X, groups))
+
+    def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        return softmax(outputs, axis=1)
 
     def predict(self, X: Any, *, groups: ArrayLike | None = None) -> NDArray[Any]:
         """Most probable label of each window.

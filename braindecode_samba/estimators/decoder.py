@@ -21,14 +21,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.checkpoints import CheckpointReport, open_checkpoint
 from braindecode_samba.checkpoints.contents import Checkpoint
-from braindecode_samba.estimators.aligning import (
-    Alignment,
-    Person,
-    choose_mode,
-    signals_of,
-)
+from braindecode_samba.estimators.aligning import Alignment, choose_mode
 from braindecode_samba.estimators.base import (
-    WindowEstimator,
     default_positions,
     draw_seed,
     seeded,
@@ -41,24 +35,22 @@ from braindecode_samba.estimators.gradients import (
     train_once,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
+from braindecode_samba.estimators.saving import SavedDecoder
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
-from braindecode_samba.signals.whitening import covariance_of
 
 STARTS = ("solved", "random")
 
 
-class Decoder(WindowEstimator):
+class Decoder(SavedDecoder):
     """Base of classifier and regressor.
 
     Subclasses say what a fit learns from y and how y becomes targets of the net.
     """
 
-    _net_class: ClassVar[type[skorch.NeuralNet]]
-    _numbers: ClassVar[bool]
     # MOABB's cross-subject evaluation hands over subjects; whoever passes groups to a
     # search or a validation means these
     __metadata_request__fit: ClassVar = {"groups": True, "subjects": True}
@@ -208,16 +200,7 @@ class Decoder(WindowEstimator):
         keys = self._alignment.keys(windows)
         for key in np.unique(keys).tolist():
             rows = np.flatnonzero(keys == key)
-            x, positions = signals_of(windows, rows)
-            covariance = covariance_of(x, key)
-            known = self._alignment.people.get(key)
-            if known is not None and known.positions.shape == positions.shape:
-                covariance = known.covariance.joined(covariance)
-            level = np.zeros(self.model_.final_layer.out_features)
-            self._alignment.people[key] = Person(covariance, positions, level)
-            aligned, _ = self._alignment.apply(windows.select(rows))
-            level = self._run(aligned).mean(axis=0).astype(np.float64)
-            self._alignment.people[key] = Person(covariance, positions, level)
+            self._alignment.join(key, windows.select(rows), self._run)
 
     def _partial_fit(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
@@ -378,12 +361,6 @@ class Decoder(WindowEstimator):
         """Turn y into targets of the net, after a fit."""
         raise NotImplementedError
 
-    def _net_params(
-        self, learned: dict[str, Any], targets: NDArray[Any]
-    ) -> dict[str, Any]:
-        """Name the parameters of the net that depend on the targets."""
-        raise NotImplementedError
-
     def _adopt(
         self,
         net: skorch.NeuralNet,
@@ -409,10 +386,20 @@ class Decoder(WindowEstimator):
             outputs.append(self._run(aligned))
             keys.append(own)
         found = np.concatenate(outputs)
-        if self._alignment.mode != "whiten" or self.evidence_ is None:
-            return found
+        return self._centred(found, np.concatenate(keys), self._alignment)
+
+    def _centred(
+        self, outputs: NDArray[np.float32], keys: NDArray[Any], alignment: Alignment
+    ) -> NDArray[np.float32]:
+        """Centre outputs on their recordings, where the fit did."""
+        if alignment.mode != "whiten" or self.evidence_ is None:
+            return outputs
         level = self.model_.final_layer.bias.detach().cpu().numpy()
-        return self._alignment.centre(found, np.concatenate(keys), level)
+        return alignment.centre(outputs, keys, level)
+
+    def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn outputs into probabilities, or values in the unit of y."""
+        raise NotImplementedError
 
     def _run(self, aligned: Windows) -> NDArray[np.float32]:
         model = at_rate(self.model_, aligned.sfreq)

@@ -28,6 +28,8 @@ _PENALTIES = np.logspace(-3, 3, 13)
 # a little, so that one class in a fold or evidence without error stays finite
 _CALIBRATION_C = 100.0
 _STILL = 1e-6
+# divides what does not move: finite, so that it can be saved
+_NEVER = 1e30
 
 
 def solve_head(
@@ -205,7 +207,7 @@ def _features(
         features = features - centre
     spread = features[train].std(0)
     # what does not move says nothing, and rounding must not be blown up
-    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = np.inf
+    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = _NEVER
     return features / spread, centre, spread
 
 
