@@ -250,7 +250,7 @@ class SAMBA(_PositionedModel):
             d_conv=d_conv,
             expand=expand,
         )
-        self.head: nn.Module
+        self.head: WindowFeatures | ReadingsHead
         if head not in HEADS:
             raise ValueError(f"head={head!r} is unknown; pass one of {HEADS}")
         targets = self.trunk.spatial.target_positions

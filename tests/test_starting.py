@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pytest
 import torch
+from braindecode_samba.estimators.starting import _C, spatial_components
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score, roc_auc_score
@@ -20,7 +21,6 @@ from braindecode_samba import (
     SAMBARegressor,
     load_checkpoint,
 )
-from braindecode_samba.estimators.starting import _C, spatial_components
 from braindecode_samba.pretraining.saving import write_checkpoint
 from braindecode_samba.signals import EEGSimulator
 

@@ -4,13 +4,14 @@
 The arithmetic is in `braindecode_samba.signals.whitening`.
 """
 
+import functools
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import mne
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from braindecode_samba.signals.inputs import Windows
 from braindecode_samba.signals.whitening import (
@@ -21,13 +22,11 @@ from braindecode_samba.signals.whitening import (
     covariance_of,
     inverse_root,
     mean_shape,
+    same_places,
 )
 
-# whitened by recording; brought to its size alone; each window to its own size
-MODES = ("whiten", "scale", "window")
 # name of a recording that has none
 ALONE: Hashable = ""
-_SAME_PLACE = 5e-3
 # share of recordings that must hold several labels for these to be no property of them
 _MOST_RECORDINGS = 0.5
 _LEAST_WITHIN = 0.1
@@ -57,7 +56,7 @@ class Alignment:
 
     Parameters
     ----------
-    mode : {"whiten", "scale", "window"}
+    mode : {"whiten", "scale", "window", "none"}
         Whether recordings are whitened, brought to one size, or windows are.
     prior : ndarray, shape (n_chans, n_chans), optional
         Mean covariance of the training recordings, with a mean power of 1.
@@ -98,17 +97,14 @@ class Alignment:
         }
         return cls(mode, mean_shape(moved), largest)
 
-    def apply(
-        self, windows: Windows, *, remembered: bool = True
-    ) -> tuple[Windows, NDArray[Any]]:
+    def apply(self, windows: Windows) -> tuple[Windows, NDArray[Any]]:
         """Align windows.
 
         Parameters
         ----------
         windows : Windows
-            Without groups they are one recording.
-        remembered : bool
-            Whether those who were adapted to are aligned by what is known of them.
+            Without groups they are one recording. Those who were adapted to are aligned
+            by what is known of them.
 
         Returns
         -------
@@ -118,6 +114,8 @@ class Alignment:
             The recording of each.
         """
         keys = self.keys(windows)
+        if self.mode == "none":
+            return windows, keys
         x = windows.x.copy()
         if self.mode == "window":
             _scale(x, x)
@@ -127,15 +125,18 @@ class Alignment:
             own, positions = signals_of(windows, rows)
             if self.mode == "scale":
                 _scale(own, own, together=True)
-                aligned = own
+            elif (person := self.people.get(key)) is None:
+                own = self.whitener(covariance_of(own, key), positions) @ own
             else:
-                person = self.people.get(key) if remembered else None
-                if person is None:
-                    covariance = covariance_of(own, key)
-                else:
-                    covariance = _reordered(person, positions, key)
-                aligned = self.whitener(covariance, positions) @ own
-            x[rows, : own.shape[1]] = aligned
+                covariance = covariance_at(person, positions)
+                if covariance is None:
+                    raise ValueError(
+                        f"recording {key!r} was adapted to with "
+                        f"{len(person.positions)} electrodes and comes with "
+                        f"{len(positions)} others: call adapt again with these"
+                    )
+                own = self.whitener(covariance, positions) @ own
+            x[rows, : own.shape[1]] = own
         return replace(windows, x=x), keys
 
     def whitener(
@@ -251,18 +252,33 @@ def _scale(
     to /= np.where(size > 0, size, 1.0)[:, None, None].astype(np.float32)
 
 
-def _reordered(
-    person: Person, positions: NDArray[np.float64], key: Hashable
-) -> Covariance:
-    """Covariance of a person in the order of these electrodes."""
-    if len(positions) == len(person.positions):
-        distances = cdist(positions, person.positions)
-        order = distances.argmin(axis=1)
-        near = distances[np.arange(len(order)), order] < _SAME_PLACE
-        if near.all() and len(set(order)) == len(order):
-            matrix = person.covariance.matrix[np.ix_(order, order)]
-            return person.covariance._replace(matrix=matrix)
-    raise ValueError(
-        f"recording {key!r} was adapted to with {len(person.positions)} electrodes and "
-        f"comes with {len(positions)} others: call adapt again with these"
+def covariance_at(person: Person, positions: NDArray[np.float64]) -> Covariance | None:
+    """Covariance of a person in the order of these electrodes.
+
+    Parameters
+    ----------
+    person : Person
+        Who was adapted to.
+    positions : ndarray, shape (n_chans, 3)
+        The electrodes, head frame, metres.
+
+    Returns
+    -------
+    Covariance or None
+        None where these are other electrodes.
+    """
+    order = same_places(positions, person.positions)
+    if order is None or len(positions) != len(person.positions):
+        return None
+    matrix = person.covariance.matrix[np.ix_(order, order)]
+    return person.covariance._replace(matrix=matrix)
+
+
+@functools.cache
+def say_unaligned() -> None:
+    """Say it once: whoever never has groups need not read it at every fit."""
+    mne.utils.logger.info(
+        "SAMBA is fitted without alignment, which is worth up to 0.10 AUC: pass "
+        "groups= (the recording of each window), or Epochs with 'subject' in their "
+        "metadata. align=False fits so on purpose."
     )

@@ -48,7 +48,7 @@ def spatial_patterns(
 def evoked_patterns(
     evoked: Tensor, targets: Tensor, n_patterns: int
 ) -> tuple[Tensor, Tensor]:
-    """Filters whose output holds most of the responses that go with the targets.
+    """Find filters that hold most of the responses that go with the targets.
 
     Parameters
     ----------

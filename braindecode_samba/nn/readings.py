@@ -318,23 +318,22 @@ class Readings(nn.Module):
         n_targets, n_maps = len(target_positions), len(measures.maps)
         columns = 1 if n_outputs == 2 and not numbers else n_outputs
         places = (target_positions, measures.maps, columns)
-        self.blocks = nn.ModuleDict(
-            {
-                "sides": Sides("bands", N_BANDS, *places),
-                "sides over time": Sides("course", 2 * N_PARTS, *places),
-                "powers": Known("bands", N_BANDS * n_targets),
-                "powers over time": Known("course", 2 * N_PARTS * n_targets),
-                "patterns": Patterns(n_maps),
-                "covariance": Tangent("whole", n_maps),
-                "covariance of rhythms": Tangent("rhythms", n_maps),
-                "evoked": Evoked(n_maps, measures.n_points),
-                "responses": Responses(n_maps, measures.n_points, columns),
-                "steady": Known("steady", N_STEADY),
-                "loudness": Known("loudness", 1),
-                "stages": Known("stages", n_targets + n_stages),
-            }
-        )
-        self.n_features: int = sum(block.n_features for block in self.blocks.values())
+        blocks: dict[str, Reading] = {
+            "sides": Sides("bands", N_BANDS, *places),
+            "sides over time": Sides("course", 2 * N_PARTS, *places),
+            "powers": Known("bands", N_BANDS * n_targets),
+            "powers over time": Known("course", 2 * N_PARTS * n_targets),
+            "patterns": Patterns(n_maps),
+            "covariance": Tangent("whole", n_maps),
+            "covariance of rhythms": Tangent("rhythms", n_maps),
+            "evoked": Evoked(n_maps, measures.n_points),
+            "responses": Responses(n_maps, measures.n_points, columns),
+            "steady": Known("steady", N_STEADY),
+            "loudness": Known("loudness", 1),
+            "stages": Known("stages", n_targets + n_stages),
+        }
+        self.blocks = nn.ModuleDict(blocks)
+        self.n_features: int = sum(block.n_features for block in blocks.values())
         # of the training windows: whoever solves sets them
         self.register_buffer("centre", torch.zeros(self.n_features))
         self.register_buffer("spread", torch.ones(self.n_features))
