@@ -179,10 +179,7 @@ def _go_on(
     evidence = solve(windows.select(rows), targets[rows])
     anchor = _Anchor()
     net.callbacks.append(("anchor", anchor))
-    net.initialize_callbacks()
-    dataset = _dataset(windows, targets, held)
-    net.set_params(train_split=predefined_split(dataset))
-    loss = _validation_loss(net, dataset)
+    loss = _validation_loss(net, _dataset(windows, targets, held))
     _run(decoder, net, windows, targets, rows, held)
     kept: _Anchor = dict(net.callbacks_)["anchor"]
     for callbacks in (net.callbacks, net.callbacks_):
@@ -218,6 +215,10 @@ def _run(
     rows: Rows,
     held: NDArray[np.intp] | None,
 ) -> None:
+    if held is not None:
+        net.set_params(train_split=predefined_split(_dataset(windows, targets, held)))
+        # those that are named by text look at whether anything is held out
+        net.initialize_callbacks()
     n_batches = math.ceil(len(targets[rows]) / decoder.batch_size)
     n_steps = int(decoder.max_epochs) * n_batches  # torch takes no int of numpy
     # a schedule of a single step would consist of its end, a rate near zero
@@ -230,8 +231,6 @@ def _run(
         )
         net.callbacks.append((_SCHEDULE, schedule))
         net.callbacks_.append((_SCHEDULE, schedule.initialize()))
-    if held is not None:
-        net.set_params(train_split=predefined_split(_dataset(windows, targets, held)))
     known = default_positions(windows)
     net.partial_fit(samples(windows.select(rows), known), targets[rows])
     refuse_untrained(net)
