@@ -391,7 +391,7 @@ class SAMBA(_PositionedModel):
         return signals
 
     def reset_head(self, n_outputs: int) -> None:
-        """Replace the last layer by a fresh one.
+        """Replace the last layer by a fresh one, and readings by unsolved ones.
 
         Parameters
         ----------
@@ -400,6 +400,9 @@ class SAMBA(_PositionedModel):
         """
         self._set_n_outputs(n_outputs)  # type: ignore[operator]
         weight = self.final_layer.weight
+        if isinstance(self.head, ReadingsHead):
+            targets = self.trunk.spatial.target_positions
+            self.head = self.head.for_outputs(targets, n_outputs)
         self.final_layer = nn.Linear(
             self.head.n_features, n_outputs, device=weight.device, dtype=weight.dtype
         )

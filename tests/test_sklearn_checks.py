@@ -30,8 +30,8 @@ def window_of_each_row(X):
 
 
 class OnRows:
-    def _read(self, X, y):
-        return super()._read(window_of_each_row(X), y)
+    def _read(self, X, y=None, **names):
+        return super()._read(window_of_each_row(X), y, **names)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -80,6 +80,7 @@ def expected_failures(estimator):
 
 
 _COMMON = {
+    "checkpoint": None,
     "ch_names": ["Cz"],
     "sfreq": 128,
     "model_params": {"d_state": 4, "expand": 2},
@@ -87,8 +88,8 @@ _COMMON = {
     "device": "cpu",
 }
 ESTIMATORS = [
-    ClassifierOnRows(max_epochs=1, **_COMMON),
-    RegressorOnRows(max_epochs=1, **_COMMON),
+    ClassifierOnRows(start="random", max_epochs=1, **_COMMON),
+    RegressorOnRows(start="random", max_epochs=1, **_COMMON),
     FeaturesOnRows(**_COMMON),
 ]
 PASSED: Counter[str] = Counter()

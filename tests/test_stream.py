@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from braindecode_samba import SAMBA, SAMBAClassifier, SAMBARegressor, SAMBAStream
 
 SMALL = {"d_state": 4, "expand": 2}
+QUICK = {"checkpoint": None, "start": "random", "max_epochs": 1, "model_params": SMALL}
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +82,9 @@ def windows(make_eeg):
 
 
 def test_classifiers_give_probabilities(windows):
-    decoder = SAMBAClassifier(
-        ch_names=["C3", "Cz", "C4"], sfreq=128, max_epochs=1, model_params=SMALL
-    ).fit(windows, ["a", "b"] * 3)
+    decoder = SAMBAClassifier(**QUICK, ch_names=["C3", "Cz", "C4"], sfreq=128).fit(
+        windows, ["a", "b"] * 3
+    )
     (said,) = SAMBAStream(decoder).push(windows[0])
     np.testing.assert_allclose(
         said.output, decoder.predict_proba(windows[:1])[0], rtol=1e-5
@@ -94,7 +95,7 @@ def test_a_decoder_of_epochs_hands_on_its_channels(windows):
     info = mne.create_info(["C3", "Cz", "C4"], 128, "eeg")
     epochs = mne.EpochsArray(windows, info, verbose="error")
     epochs.set_montage("colin27_1005")
-    decoder = SAMBAClassifier(max_epochs=1, model_params=SMALL, random_state=0)
+    decoder = SAMBAClassifier(**QUICK, random_state=0)
     decoder.fit(epochs, ["a", "b"] * 3)
     (said,) = SAMBAStream(decoder).push(windows[0])
     np.testing.assert_allclose(
@@ -103,9 +104,9 @@ def test_a_decoder_of_epochs_hands_on_its_channels(windows):
 
 
 def test_regressors_give_values_in_the_unit_of_y(windows):
-    decoder = SAMBARegressor(
-        ch_names=["C3", "Cz", "C4"], sfreq=128, max_epochs=1, model_params=SMALL
-    ).fit(windows, np.arange(6.0) * 100)
+    decoder = SAMBARegressor(**QUICK, ch_names=["C3", "Cz", "C4"], sfreq=128).fit(
+        windows, np.arange(6.0) * 100
+    )
     (said,) = SAMBAStream(decoder).push(windows[0])
     np.testing.assert_allclose(said.output, decoder.predict(windows[:1])[0], rtol=1e-5)
 

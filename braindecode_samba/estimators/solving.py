@@ -29,6 +29,8 @@ _PENALTIES = np.logspace(-3, 3, 13)
 # a little, so that one class in a fold or evidence without error stays finite
 _CALIBRATION_C = 100.0
 _STILL = 1e-6
+# spread of what does not move: finite, so that it can be saved
+_ENDLESS = 1e30
 
 
 def solve_head(
@@ -208,7 +210,7 @@ def _features(
         features = features - centre
     spread = features[train].std(0)
     # what does not move says nothing, and rounding must not be blown up
-    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = np.inf
+    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = _ENDLESS
     return features / spread, centre, spread
 
 
@@ -274,6 +276,8 @@ def _explained(
     importance: NDArray[np.float64],
 ) -> float:
     total = (importance[:, None] * y**2).sum()
+    if total == 0:
+        return 0.0
     return float(1 - (importance[:, None] * (y - evidence) ** 2).sum() / total)
 
 

@@ -325,6 +325,7 @@ def from_scratch(
         ch_names=ch_names,
         chs_info=chs_info,
         sfreq=sfreq,
+        checkpoint=None,
         trunk_lr_factor=trunk_lr_factor,
         start=start,
         max_epochs=max_epochs,
