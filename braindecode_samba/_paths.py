@@ -19,7 +19,7 @@ def data_folder(kind: str) -> Path:
 
     Parameters
     ----------
-    kind : {"montages", "checkpoints", "benchmark"}
+    kind : {"montages", "checkpoints", "benchmark", "configs"}
         Which folder.
 
     Returns

@@ -33,6 +33,16 @@ class OnRows:
     def _read(self, X, y=None, **names):
         return super()._read(window_of_each_row(X), y, **names)
 
+    def _read_more(self, X, y=None, **names):
+        # rows are tables here, which have a width; windows may be of any length
+        windows = super()._read_more(window_of_each_row(X), y, **names)
+        if windows.x.shape[2] != self.n_times_:
+            raise ValueError(
+                f"rows of another width: windows of {windows.x.shape[2]} samples, and "
+                f"of {self.n_times_} in the fit"
+            )
+        return windows
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True

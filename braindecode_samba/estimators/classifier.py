@@ -51,6 +51,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     mirror : mapping, optional
         Labels that a mirrored head exchanges, as ``{"left_hand": "right_hand"}``: every
         window is trained on a second time, mirrored.
+    montages : sequence
+        Names of shipped montages, or lists of electrodes: every window is trained on
+        once more as each of these would have recorded it, for a decoder that is to
+        serve smaller headsets too.
     checkpoint : str or path-like, optional
         Trained weights that the trunk starts from, see
         `braindecode_samba.load_checkpoint`; the head starts anew. None: random ones.
@@ -144,6 +148,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         exclude: str | Collection[str] = "bads",
         align: str | bool = "auto",
         mirror: Mapping[Any, Any] | None = None,
+        montages: Sequence[str | Sequence[str]] = (),
         checkpoint: str | os.PathLike[str] | None = "samba-e",
         start: str = "solved",
         max_epochs: int = 0,
@@ -167,6 +172,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
             exclude=exclude,
             align=align,
             mirror=mirror,
+            montages=montages,
             checkpoint=checkpoint,
             start=start,
             max_epochs=max_epochs,

@@ -45,6 +45,7 @@ from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
+from braindecode_samba.signals.thinning import thinned_too
 from braindecode_samba.signals.whitening import covariance_of
 
 
@@ -69,6 +70,7 @@ class Decoder(DecoderSettings):
         exclude: str | Collection[str] = "bads",
         align: str | bool = "auto",
         mirror: Mapping[Any, Any] | None = None,
+        montages: Sequence[str | Sequence[str]] = (),
         checkpoint: str | os.PathLike[str] | None = "samba-e",
         start: str = "solved",
         max_epochs: int = 0,
@@ -90,6 +92,7 @@ class Decoder(DecoderSettings):
         self.exclude = exclude
         self.align = align
         self.mirror = mirror
+        self.montages = montages
         self.checkpoint = checkpoint
         self.start = start
         self.max_epochs = max_epochs
@@ -159,6 +162,10 @@ class Decoder(DecoderSettings):
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
         net = self._build_net(windows, learned, targets, checkpoint)
+        own = windows
+        if len(self.montages):
+            windows, rows = thinned_too(windows, self.montages)
+            targets = targets[rows]
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
         with seeded(seed, net.device):
@@ -166,7 +173,7 @@ class Decoder(DecoderSettings):
             report = self._prepare(net.module_, aligned, checkpoint)
             solve = functools.partial(self._solve, net, alignment)
             evidence = train(self, net, aligned, targets, seed, solve)
-        self._adopt(net, windows, learned, seed, report)
+        self._adopt(net, own, learned, seed, report)
         self._alignment = alignment
         self.evidence_ = evidence
         return self
@@ -209,10 +216,9 @@ class Decoder(DecoderSettings):
             before = None if known is None else covariance_at(known, positions)
             # with other electrodes somebody is new
             covariance = new if before is None else before.joined(new)
+            whitener = self._alignment.whitener(covariance, positions)
             aligned = windows.select(rows)
-            aligned.x[:, : x.shape[1]] = (
-                self._alignment.whitener(covariance, positions) @ x
-            )
+            aligned.x[:, : x.shape[1]] = whitener @ x
             level = self._run(aligned).mean(axis=0).astype(np.float64)
             if known is not None and before is not None:
                 share = new.n_windows / covariance.n_windows
@@ -334,9 +340,8 @@ class Decoder(DecoderSettings):
     ) -> Alignment:
         # where the network goes by amplitudes, these stay
         by_amplitude = getattr(net, "module__scale", "window") in ("recording", None)
-        if by_amplitude and mode != "whiten":
-            mode = "none"
-        return Alignment.learn(mode, windows)
+        kept = by_amplitude and mode != "whiten"
+        return Alignment.learn("none" if kept else mode, windows)
 
     def _require(self, y: ArrayLike | None) -> ArrayLike:
         if y is None:

@@ -1,7 +1,7 @@
 """Settings that classifier and regressor share, and which of them go together."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ class DecoderSettings(WindowEstimator):
     _numbers: ClassVar[bool]
     align: str | bool
     mirror: Mapping[Any, Any] | None
+    montages: Sequence[str | Sequence[str]]
     checkpoint: str | os.PathLike[str] | None
     start: str
     max_epochs: int

@@ -5,8 +5,6 @@ learn filters from training windows and their targets (`fit`), by eigenvectors a
 without gradients; `braindecode_samba.estimators.solving` weighs the readings.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -18,18 +16,19 @@ from braindecode_samba.nn.measures import (
     mirrored_targets,
 )
 from braindecode_samba.nn.patterns import (
+    UpperTriangle,
     evoked_patterns,
     matrix_logarithm,
     padded,
+    shrunk,
     spatial_patterns,
     whitener,
 )
 
-_LEAST_POWER = 1e-6
 _N_PATTERNS = 8
 _N_EVOKED = 6
+_N_FREQUENCIES = 12
 _RANK = 20
-_SHRINKAGE = 0.05
 
 
 class Reading(nn.Module):
@@ -193,7 +192,7 @@ class Tangent(Reading):
         self.name: str = name
         self.rank: int = min(_RANK, n_maps)
         self.register_buffer("whitener", torch.zeros(self.rank, n_maps))
-        self._upper = _UpperTriangle(self.rank)
+        self._upper = UpperTriangle(self.rank)
         self.n_features = self._upper.n_features
 
     def fit(self, measures: dict[str, Tensor], targets: Tensor) -> None:
@@ -204,7 +203,7 @@ class Tangent(Reading):
     def forward(self, measures: dict[str, Tensor]) -> Tensor:
         """Features (batch, n_features)."""
         inside = _mixed(self.whitener, measures[self.name])
-        return self._upper(matrix_logarithm(_shrunk(inside, _SHRINKAGE)))
+        return self._upper(matrix_logarithm(shrunk(inside, 0.05)))
 
 
 class Evoked(Reading):
@@ -259,7 +258,7 @@ class Responses(Reading):
         self.register_buffer("filters", torch.zeros(n, n_maps))
         self.register_buffer("expected", torch.zeros(n, n_points))
         self.register_buffer("whitener", torch.zeros(2 * n, 2 * n))
-        self._upper = _UpperTriangle(2 * n)
+        self._upper = UpperTriangle(2 * n)
         self.n_features = self._upper.n_features
 
     def fit(self, measures: dict[str, Tensor], targets: Tensor) -> None:
@@ -283,7 +282,37 @@ class Responses(Reading):
     def forward(self, measures: dict[str, Tensor]) -> Tensor:
         """Features (batch, n_features)."""
         inside = _mixed(self.whitener, self._covariance(measures["evoked"]))
-        return self._upper(matrix_logarithm(_shrunk(inside, 1e-3)))
+        return self._upper(matrix_logarithm(shrunk(inside, 1e-3)))
+
+
+class Steady(Reading):
+    """Steady responses at the frequencies that go with the targets most.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the targets.
+    """
+
+    chosen: Tensor
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.n_features = min(_N_FREQUENCIES * max(n_columns, 2) // 2, N_STEADY)
+        self.register_buffer("chosen", torch.arange(self.n_features))
+
+    def fit(self, measures: dict[str, Tensor], targets: Tensor) -> None:
+        """Choose frequencies, see `Reading.fit`."""
+        found = measures["steady"].double()
+        found = (found - found.mean(0)) / found.std(0, correction=0).clamp(min=1e-6)
+        scaled = targets / targets.std(0, correction=0).clamp(min=1e-12)
+        together = (found.T @ scaled).abs().amax(1)
+        order = together.argsort(descending=True)[: self.n_features]
+        self.chosen.copy_(order.sort().values)
+
+    def forward(self, measures: dict[str, Tensor]) -> Tensor:
+        """Features (batch, n_features)."""
+        return measures["steady"][:, self.chosen]
 
 
 class Readings(nn.Module):
@@ -328,7 +357,7 @@ class Readings(nn.Module):
             "covariance of rhythms": Tangent("rhythms", n_maps),
             "evoked": Evoked(n_maps, measures.n_points),
             "responses": Responses(n_maps, measures.n_points, columns),
-            "steady": Known("steady", N_STEADY),
+            "steady": Steady(columns),
             "loudness": Known("loudness", 1),
             "stages": Known("stages", n_targets + n_stages),
         }
@@ -342,27 +371,6 @@ class Readings(nn.Module):
         """Features (batch, n_features), standardised."""
         found = torch.cat([block(measures) for block in self.blocks.values()], 1)
         return (found - self.centre) / self.spread
-
-
-class _UpperTriangle(nn.Module):
-    """Upper triangle of symmetric matrices, so that lengths stay."""
-
-    rows: Tensor
-    columns: Tensor
-    weights: Tensor
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        rows, columns = torch.triu_indices(n, n)
-        weights = torch.where(rows == columns, 1.0, math.sqrt(2.0))
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns, persistent=False)
-        self.register_buffer("weights", weights, persistent=False)
-        self.n_features: int = len(rows)
-
-    def forward(self, matrices: Tensor) -> Tensor:
-        """Features (batch, n (n + 1) / 2)."""
-        return matrices[:, self.rows, self.columns] * self.weights
 
 
 def _moments(covariances: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -384,12 +392,4 @@ def _mixed(filters: Tensor, covariances: Tensor) -> Tensor:
 
 def _log_power(filters: Tensor, covariances: Tensor) -> Tensor:
     power = (torch.matmul(filters, covariances) * filters).sum(-1)
-    return torch.log(power.clamp(min=0.0) + _LEAST_POWER)
-
-
-def _shrunk(matrices: Tensor, share: float) -> Tensor:
-    """Move matrices (batch, n, n) towards a multiple of one: never singular."""
-    n = matrices.shape[-1]
-    size = matrices.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None] / n
-    eye = torch.eye(n, dtype=matrices.dtype, device=matrices.device)
-    return (1 - share) * matrices + (share * size + 1e-6) * eye
+    return torch.log(power.clamp(min=0.0) + 1e-6)
