@@ -51,6 +51,8 @@ def decoder():
     model = SAMBAClassifier(
         ch_names=NAMES,
         sfreq=128,
+        checkpoint=None,
+        start="random",
         max_epochs=1,
         model_params=SMALL,
         device="cpu",

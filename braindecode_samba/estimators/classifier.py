@@ -26,9 +26,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
 
     As it comes: the pretrained trunk `samba-e`, and a head that reads rhythms,
     patterns, evoked and steady responses and all stages of the trunk, solved on the
-    training windows in seconds and without gradients. What each reading counts is settled on
-    people whom it has not seen. Where recordings are known, each is whitened without
-    labels, in the fit and in all that comes after. Signals may come in any unit.
+    training windows in seconds and without gradients. What each reading counts is
+    settled on people whom it has not seen. Where recordings are known, each is whitened
+    without labels, in the fit and in all that comes after. Signals may come in any
+    unit.
 
     Parameters
     ----------

@@ -59,8 +59,8 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         As for `SAMBAClassifier`.
     layer : str
         "all" (spatial embedding, encoder 1 to 3 and mediator side by side, by their
-        log variances), or a layer of `SAMBA.encode`: "spatial", "input_embedding", "encoder1", "pool1",
-        "encoder2", "pool2", "encoder3", "pool3" or "mediator".
+        log variances), or a layer of `SAMBA.encode`: "spatial", "input_embedding",
+        "encoder1", "pool1", "encoder2", "pool2", "encoder3", "pool3" or "mediator".
     pooling : {"statistics", "mean", "logvar"}
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
