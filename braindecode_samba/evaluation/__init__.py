@@ -3,6 +3,7 @@
 The data sets of the paper are in `braindecode_samba.evaluation.recipes`.
 """
 
+from braindecode_samba.evaluation.aligned import Aligned
 from braindecode_samba.evaluation.baselines import (
     band_power,
     csp_lda,
@@ -29,6 +30,7 @@ from braindecode_samba.evaluation.protocols import (
 from braindecode_samba.evaluation.tables import ResumableTable
 
 __all__ = [
+    "Aligned",
     "BraindecodeNet",
     "ProbeNet",
     "Provenance",

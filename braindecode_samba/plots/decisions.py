@@ -1,4 +1,4 @@
-"""Decisions in pictures: the rhythms that go with them, and what they are made of.
+"""Decisions in pictures: what was read, the rhythms that go with it, and where.
 
 The numbers come from `braindecode_samba.plots.interpretation`.
 """
@@ -17,6 +17,7 @@ from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.plots.interpretation import (
     BANDS,
     attribute_decision,
+    check_decoder,
     decision_pattern,
     read_one_montage,
 )
@@ -27,9 +28,57 @@ from braindecode_samba.plots.scalp import (
     plot_scalp_map,
 )
 
-__all__ = ["plot_attribution", "plot_decision_pattern"]
+__all__ = ["plot_attribution", "plot_decision_pattern", "plot_evidence"]
 
 _SMOOTHING_SECONDS = 0.1
+
+
+def plot_evidence(estimator: Decoder, *, axes: Axes | None = None) -> Figure:
+    """Draw what each reading of a solved head was worth.
+
+    Parameters
+    ----------
+    estimator : SAMBAClassifier or SAMBARegressor
+        Fitted, with a solved head.
+    axes : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib Figure
+        That of the axes. Bars: the share of the targets' variance that a reading
+        explains alone, in people who were held out (or, where nobody is known, in
+        windows that were). Dark are readings that the decoder uses: what others know,
+        these know too. A reading that explains nothing has no bar.
+
+    Raises
+    ------
+    ValueError
+        If the head was not solved.
+    TypeError
+        If estimator is of another kind.
+    """
+    check_decoder(estimator)
+    table = estimator.evidence_
+    if table is None:
+        raise ValueError(
+            "the head was not solved, so nothing is known of its readings: fit with "
+            "start='solved'"
+        )
+    explained = 100 * np.maximum(table["explained"].to_numpy(), 0)
+    used = table["weight"].to_numpy() > 0
+    (panel,) = take_panels(axes, 1, (5.2, 3.6))
+    places = np.arange(len(table))[::-1]
+    for chosen, colour, label in (
+        (used, "C0", "used"),
+        (~used, "0.8", "not used beside these"),
+    ):
+        panel.barh(places[chosen], explained[chosen], color=colour, label=label)
+    panel.set_yticks(places, list(table.index))
+    panel.set(xlabel="explained alone, out of fold (%)", title="What the head reads")
+    panel.set_xlim(0, max(1.1 * explained.max(), 1))
+    panel.legend(loc="lower right", frameon=False)
+    return panel.figure  # type: ignore[return-value]
 
 
 def plot_decision_pattern(

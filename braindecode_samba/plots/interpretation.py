@@ -25,6 +25,7 @@ from braindecode_samba.signals.inputs import Windows, read_windows
 __all__ = [
     "BANDS",
     "attribute_decision",
+    "check_decoder",
     "decision_pattern",
     "log_band_power",
     "read_one_montage",
@@ -174,12 +175,7 @@ def read_one_montage(estimator: Decoder, X: Any) -> Windows:
     ValueError, TypeError
         If estimator or windows can't be used.
     """
-    if not isinstance(estimator, Decoder):
-        raise TypeError(
-            f"estimator is a {type(estimator).__name__}: pass a SAMBAClassifier or a "
-            "SAMBARegressor"
-        )
-    check_is_fitted(estimator)
+    check_decoder(estimator)
     windows = read_windows(
         X,
         ch_names=estimator.ch_names,
@@ -191,6 +187,29 @@ def read_one_montage(estimator: Decoder, X: Any) -> Windows:
             "X holds windows of several montages: pass those of one montage at a time"
         )
     return windows
+
+
+def check_decoder(estimator: Decoder) -> None:
+    """Refuse what is no fitted decoder.
+
+    Parameters
+    ----------
+    estimator : SAMBAClassifier or SAMBARegressor
+        Fitted.
+
+    Raises
+    ------
+    TypeError
+        If it is of another kind.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    if not isinstance(estimator, Decoder):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__}: pass a SAMBAClassifier or a "
+            "SAMBARegressor"
+        )
+    check_is_fitted(estimator)
 
 
 def _within(values: NDArray[np.float64], groups: NDArray[Any]) -> NDArray[np.float64]:
