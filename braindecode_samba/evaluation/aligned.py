@@ -20,8 +20,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.alignment import RecordingAligner
 
-__all__ = ["Aligned"]
-
 
 class Aligned(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Fit a classifier on recordings that are whitened by their own covariance.

@@ -18,8 +18,6 @@ from braindecode_samba.checkpoints.loading import load_checkpoint
 from braindecode_samba.models import SAMBA
 from braindecode_samba.signals.template import chs_info_from_names
 
-__all__ = ["benchmark_arguments"]
-
 _HEAD = "final_layer"
 
 

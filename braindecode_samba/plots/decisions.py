@@ -28,8 +28,6 @@ from braindecode_samba.plots.scalp import (
     plot_scalp_map,
 )
 
-__all__ = ["plot_attribution", "plot_decision_pattern", "plot_evidence"]
-
 _SMOOTHING_SECONDS = 0.1
 
 
