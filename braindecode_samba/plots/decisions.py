@@ -86,7 +86,6 @@ def plot_decision_pattern(
     groups: ArrayLike | None = None,
     target: Any = None,
     bands: Mapping[str, tuple[float, float]] = BANDS,
-    recorded: Any = None,
     axes: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw how band power goes with the decision: the map that points at sources.
@@ -95,7 +94,7 @@ def plot_decision_pattern(
     ----------
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
-    X, groups, target, bands, recorded
+    X, groups, target, bands
         See `braindecode_samba.plots.decision_pattern`.
     axes : matplotlib Axes or sequence of these, optional
         Where to draw, one for each band.
@@ -113,9 +112,7 @@ def plot_decision_pattern(
         many axes as bands.
     """
     electrodes = read_one_montage(estimator, X).chs_info
-    pattern = decision_pattern(
-        estimator, X, groups=groups, target=target, bands=bands, recorded=recorded
-    )
+    pattern = decision_pattern(estimator, X, groups=groups, target=target, bands=bands)
     info, sphere = lay_out_electrodes(electrodes or [])
     panels = take_panels(axes, len(bands), (3.2, 3.4))
     for panel, values, (name, (low, high)) in zip(
@@ -141,6 +138,7 @@ def plot_attribution(
     estimator: Decoder,
     X: Any,
     *,
+    groups: ArrayLike | None = None,
     target: Any = None,
     method: str = "integrated_gradients",
     axes: Sequence[Axes] | None = None,
@@ -153,7 +151,7 @@ def plot_attribution(
     ----------
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
-    X, target, method
+    X, groups, target, method
         See `braindecode_samba.plots.attribute_decision`; sizes are averaged
         over windows.
     axes : sequence of two matplotlib Axes, optional
@@ -173,7 +171,10 @@ def plot_attribution(
         As `braindecode_samba.plots.attribute_decision`.
     """
     electrodes = read_one_montage(estimator, X).chs_info
-    sizes = np.abs(attribute_decision(estimator, X, target=target, method=method))
+    shares = attribute_decision(
+        estimator, X, groups=groups, target=target, method=method
+    )
+    sizes = np.abs(shares)
     sizes = 100 * sizes.mean(0) / max(sizes.mean(0).sum(), np.finfo(np.float32).tiny)
     left, right = take_panels(axes, 2, (4.5, 3.6))
     title = f"Attribution ({method.replace('_', ' ')})"
