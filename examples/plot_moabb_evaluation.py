@@ -92,8 +92,9 @@ print(
 # Three methods
 # -------------
 # SAMBA is one line. MOABB tells it whose the windows are that it is fitted on, so that
-# each person is whitened without labels, and whoever is scored too. The other two get
-# the same by ``Aligned``, without which they score less.
+# each person is whitened without labels, and whoever is scored too. ``Aligned`` does
+# the same for the other two, as comparisons on real EEG should. Simulated heads differ
+# less than real ones: here CSP + LDA does better without, with an AUC of 0.88.
 
 pipelines = {
     "CSP + LDA": Aligned(

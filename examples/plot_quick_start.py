@@ -2,8 +2,8 @@
 Quick start: who imagines which hand?
 =====================================
 
-A few lines from windows of EEG to a decoder that is scored on somebody it has never seen,
-and a look at what it goes by. The EEG is simulated, so nothing is downloaded::
+A few lines from windows of EEG to a decoder that is scored on somebody it has never
+seen, and a look at what it goes by. The EEG is simulated, so nothing is downloaded::
 
     python examples/plot_quick_start.py
 """

@@ -19,7 +19,6 @@ truth is known, and nothing is downloaded::
 import argparse
 
 import matplotlib.pyplot as plt
-import numpy as np
 from scipy.signal import periodogram
 from sklearn.metrics import balanced_accuracy_score
 
@@ -34,7 +33,9 @@ args, _ = parser.parse_known_args()  # a gallery has arguments of its own
 NAMES = "Fz C3 Cz C4 P7 P3 Pz P4 P8 PO3 PO4 O1 Oz O2".split()
 X, y, people, info = ResponseSimulator(NAMES, seed=1).steady_state(7, n_trials=8)
 train, held_out = people <= 5, (6, 7)
-print(f"{len(X)} windows of {X.shape[2] / info['sfreq']:g} s, {len(set(y))} frequencies")
+print(
+    f"{len(X)} windows of {X.shape[2] / info['sfreq']:g} s, {len(set(y))} frequencies"
+)
 
 # %%
 # Fit and score

@@ -21,6 +21,7 @@ from braindecode_samba.evaluation.protocols import (
     from_scratch,
     linear_probe,
     nonlinear_probe,
+    samba,
 )
 from braindecode_samba.evaluation.tables import ResumableTable
 
@@ -42,6 +43,7 @@ __all__ = [
     "make_pipelines",
     "nonlinear_probe",
     "paired_tests",
+    "samba",
     "summarise",
     "tangent_space",
 ]

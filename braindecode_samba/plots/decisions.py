@@ -71,7 +71,8 @@ def plot_evidence(estimator: Decoder, *, axes: Axes | None = None) -> Figure:
         (used, "C0", "used"),
         (~used, "0.8", "not used beside these"),
     ):
-        panel.barh(places[chosen], explained[chosen], color=colour, label=label)
+        if (explained[chosen] > 0).any():
+            panel.barh(places[chosen], explained[chosen], color=colour, label=label)
     panel.set_yticks(places, list(table.index))
     panel.set(xlabel="explained alone, out of fold (%)", title="What the head reads")
     panel.set_xlim(0, max(1.1 * explained.max(), 1))
