@@ -31,7 +31,6 @@ from braindecode_samba.estimators.base import (
     WindowEstimator,
     default_positions,
     draw_seed,
-    seeded,
 )
 from braindecode_samba.estimators.finetuning import Finetune, check_finetune, freeze
 from braindecode_samba.estimators.gradients import (
@@ -43,6 +42,7 @@ from braindecode_samba.estimators.gradients import (
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
@@ -171,7 +171,7 @@ class Decoder(WindowEstimator):
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
         net = self._build_net(own, learned, targets, checkpoint)
-        with seeded(seed, net.device):
+        with seeded(seed):
             net.initialize()
             report = self._prepare(net.module_, aligned, checkpoint)
             solve = functools.partial(self._solve, net, alignment)
@@ -247,7 +247,7 @@ class Decoder(WindowEstimator):
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
         net = self._build_net(aligned, learned, targets, checkpoint)
-        with seeded(seed, net.device):
+        with seeded(seed):
             net.initialize()
         report = self._prepare(net.module_, aligned, checkpoint)
         fresh = type(self)(**self.get_params(deep=False))

@@ -19,12 +19,12 @@ from braindecode_samba.estimators.base import (
     WindowEstimator,
     choose_device,
     draw_seed,
-    seeded,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.heads import stage_variances
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.recordings import (
     Recording,
     encode_in_parts,
@@ -175,7 +175,7 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         if self.model is None:
             params = {"n_outputs": 1, **self._signal_params(windows)}
             report = None
-            with seeded(draw_seed(self.random_state), torch.device("cpu")):
+            with seeded(draw_seed(self.random_state)):
                 if self.checkpoint is None:
                     model = SAMBA(**params)
                 else:

@@ -23,8 +23,8 @@ from braindecode_samba.estimators.base import (
     choose_device,
     default_positions,
     samples,
-    seeded,
 )
+from braindecode_samba.estimators.callbacks import as_list
 from braindecode_samba.estimators.finetuning import (
     adamw,
     highest_rates,
@@ -32,6 +32,7 @@ from braindecode_samba.estimators.finetuning import (
     trunk_first,
 )
 from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Rows, Windows
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def build_net(
     """
     callbacks: list[Any] = [
         ("clipping", GradientNormClipping(_MAX_GRADIENT_NORM)),
-        *_callbacks_of(decoder),
+        *as_list(decoder.callbacks),
     ]
     net = decoder._net_class(
         SAMBA,
@@ -113,10 +114,6 @@ def build_net(
     # all is known: braindecode need not guess from the samples
     net.signal_args_set_ = True
     return net
-
-
-def _callbacks_of(decoder: "Decoder") -> list[Any]:
-    return copy.deepcopy(list(decoder.callbacks or ()))
 
 
 def train(
@@ -245,7 +242,7 @@ def train_once(
     """Train for one pass; the seed makes it the same whatever happened before."""
     net = decoder.net_
     net.set_params(max_epochs=1)
-    with seeded(seed, net.device):
+    with seeded(seed):
         net.partial_fit(samples(windows, decoder._positions), targets)
 
 
@@ -285,9 +282,6 @@ def _end_schedule(net: skorch.NeuralNet) -> None:
 def refuse_untrained(net: skorch.NeuralNet) -> None:
     """Refuse a net whose training did not come to a finite loss."""
     losses = [row["train_loss"] for row in net.history if "train_loss" in row]
-    if not losses:
-        # skorch ends a pass that is interrupted and goes on as if it were trained
-        raise KeyboardInterrupt("interrupted before the end of the first pass")
     if not math.isfinite(losses[-1]):
         raise ValueError(
             f"training diverged to a loss of {losses[-1]}: lower lr={net.lr:g}"

@@ -28,7 +28,8 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from braindecode_samba.estimators.base import choose_device, draw_seed, seeded
+from braindecode_samba.estimators.base import choose_device, draw_seed
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import robust_scale
 from braindecode_samba.signals.inputs import RandomState
 
@@ -82,7 +83,7 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
             )
         seed = draw_seed(self.random_state)
         net = self._build(inputs, targets, seed)
-        with seeded(seed, net.device):
+        with seeded(seed):
             net.initialize()
             self._train(net, inputs, targets, seed)
         losses = net.history[:, "train_loss"]
@@ -156,7 +157,7 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
                 f"{type(self).__name__} was fitted on {self._shape}: pass the same"
             )
         # torch's loaders draw a seed, even where nothing is random
-        with seeded(0, self.net_.device):
+        with seeded(0):
             return self.net_.predict_proba(inputs)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -19,9 +19,10 @@ from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from braindecode_samba.estimators.base import choose_device, draw_seed, seeded
+from braindecode_samba.estimators.base import choose_device, draw_seed
 from braindecode_samba.estimators.finetuning import adamw
 from braindecode_samba.models import SAMBAReconstructor
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.batches import (
     LengthBatchSampler,
@@ -207,7 +208,7 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
             )
         self.seed_ = self._draw_seed()
         self.masking_ = self.masking
-        with seeded(self.seed_, self.device or "cpu"):
+        with seeded(self.seed_):
             model = self.initialized_instance(self.module, kwargs)
         self.module_ = MaskedReconstruction(model)
         return self
@@ -268,25 +269,24 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
         iterator = self.get_iterator(train, training=True)
         held_out = None if valid is None else self.get_iterator(valid)
         self.n_windows_, self.n_batches_ = len(train), len(iterator)
-        with seeded(self.seed_, self.device or "cpu"):
-            first, skip = len(self.history) + 1, 0
-            last = first - 1 + (self.max_epochs if epochs is None else epochs)
-            folder = getattr(self, "resume_", None)
-            self.resumed_ = folder is not None
-            self.begins_epoch_ = True
-            if folder is not None:
-                done, finished = load_training_state(self, folder)
-                # the seed of that run orders its windows
-                iterator = self.get_iterator(train, training=True)
-                first, last = len(self.history) + finished, self.max_epochs
-                skip, self.begins_epoch_ = (0, True) if finished else (done, False)
-            for epoch in range(first, last + 1):
-                _set_epoch(iterator, epoch, skip, self.seed_)
-                self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
-                self.run_single_epoch(iterator, True, "train", self.train_step)
-                self.run_single_epoch(held_out, False, "valid", self.validation_step)
-                self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
-                skip, self.begins_epoch_ = 0, True
+        first, skip = len(self.history) + 1, 0
+        last = first - 1 + (self.max_epochs if epochs is None else epochs)
+        folder = getattr(self, "resume_", None)
+        self.resumed_ = folder is not None
+        self.begins_epoch_ = True
+        if folder is not None:
+            done, finished = load_training_state(self, folder)
+            # the seed of that run orders its windows
+            iterator = self.get_iterator(train, training=True)
+            first, last = len(self.history) + finished, self.max_epochs
+            skip, self.begins_epoch_ = (0, True) if finished else (done, False)
+        for epoch in range(first, last + 1):
+            _set_epoch(iterator, epoch, skip, self.seed_)
+            self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
+            self.run_single_epoch(iterator, True, "train", self.train_step)
+            self.run_single_epoch(held_out, False, "valid", self.validation_step)
+            self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
+            skip, self.begins_epoch_ = 0, True
         return self
 
     def on_epoch_begin(self, net: Any, *args: Any, **kwargs: Any) -> None:
