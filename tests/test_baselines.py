@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 pytest.importorskip("pyriemann", reason="needs pyRiemann")
 
 from braindecode_samba.evaluation import (  # noqa: E402
+    BraindecodeNet,
     band_power,
     csp_lda,
-    network,
     tangent_space,
 )
 from braindecode_samba.evaluation.baselines import (  # noqa: E402
@@ -26,7 +26,7 @@ BASELINES = {
     "csp": lambda: csp_lda(sfreq=SFREQ, n_components=4),
     "tangent space": lambda: tangent_space(sfreq=SFREQ),
     "band power": lambda: band_power(sfreq=SFREQ),
-    "network": lambda: network(
+    "network": lambda: BraindecodeNet(
         "ShallowFBCSPNet", sfreq=SFREQ, max_epochs=12, device="cpu", random_state=0
     ),
 }

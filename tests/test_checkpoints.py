@@ -31,8 +31,8 @@ from braindecode_samba.checkpoints.files import (
     read_tensors,
     shipped_checkpoints,
 )
-from braindecode_samba.models import to_colin27_mri
 from braindecode_samba.pretraining.saving import write_checkpoint
+from braindecode_samba.signals import to_colin27_mri
 
 SMALL = {"d_state": 4, "expand": 2}
 EMOTIV = "AF3 F7 F3 FC5 T7 P7 O1 O2 P8 T8 FC6 F4 F8 AF4".split()

@@ -7,6 +7,8 @@ of one metre, 1,000 samples at 250 Hz.
 import inspect
 import itertools
 import json
+import subprocess
+import sys
 import warnings
 from types import MethodType
 
@@ -267,6 +269,27 @@ def test_pydantic_config_makes_the_model_and_survives_json(signal):
     np.testing.assert_equal(
         read.model_dump(mode="python"), config.model_dump(mode="python")
     )
+
+
+def test_a_configuration_is_whole_without_the_hub():
+    # with huggingface_hub, braindecode keeps the arguments in another place
+    code = """
+import sys
+sys.modules["huggingface_hub"] = None
+from braindecode_samba import SAMBA, SAMBAReconstructor
+for model in (SAMBA(n_outputs=2, surround=0.5), SAMBAReconstructor(d_state=4)):
+    print(len(model.get_config()), model.from_config(model.get_config()).get_config())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    ours, twins = done.stdout.splitlines()
+    # braindecode leaves chs_info out where there is none
+    assert ours.startswith(str(len(inspect.signature(SAMBA).parameters) - 1))
+    assert "'surround': 0.5" in ours
+    assert "'head': 'power'" in ours
+    assert "'d_state': 4" in twins
+    assert "'readout': 'coordinate'" in twins
 
 
 def test_pydantic_config_carries_every_option():

@@ -37,9 +37,7 @@ MOST_LINES = 400
 LONG = {
     "estimators.decoders",
     "estimators.training",
-    "models",
     "signals.inputs",
-    "signals.simulation",
 }
 FILES = {
     file.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): file

@@ -261,7 +261,7 @@ def test_several_classes_are_told_apart_by_name():
     ("settings", "words"),
     [
         ({"target": "feet"}, "target='feet' is unknown"),
-        ({"bands": {"gamma": (30, 90)}}, "band 'gamma', 30 to 90 Hz"),
+        ({"bands": {"gamma": (30, 90)}}, "no frequency from 30 to 90 Hz"),
         ({"bands": {"slow": (0.1, 0.4)}}, "pass other bands or longer windows"),
         ({"groups": [1, 2]}, "inconsistent numbers of samples"),
     ],

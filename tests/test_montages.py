@@ -27,6 +27,7 @@ from braindecode_samba.signals import (
     Montage,
     available_montages,
     check_positions,
+    colin27_head_transform,
     montage_from_raw,
     montages,
     target_names,
@@ -289,7 +290,7 @@ def test_frame_conversions_undo_each_other(points):
 
 
 def test_the_transform_is_what_to_head_does():
-    transform = montages.colin27_head_transform()
+    transform = colin27_head_transform()
     batch = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 5, 3))
     expected = batch @ transform[:3, :3].T + transform[:3, 3]
     np.testing.assert_allclose(to_head(batch), expected, atol=1e-15)
@@ -301,7 +302,7 @@ def test_what_a_user_gets_can_not_corrupt_what_comes_next():
     before = target_positions(), positions_from_names(["Cz"]), load_montage("muse_4")
     before = copy.deepcopy(before)
     target_positions()[:] = 7
-    montages.colin27_head_transform()[:] = 7
+    colin27_head_transform()[:] = 7
     positions_from_names(["Cz"])[:] = 7
     chs_info_from_names(["Cz"])[0]["loc"][:] = 7
     load_montage("colin27_1005").positions[:] = 7

@@ -44,14 +44,6 @@ from braindecode_samba.nn.reference import (
 )
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 
-__all__ = [
-    "Checkpoint",
-    "CheckpointError",
-    "CheckpointReport",
-    "load_checkpoint",
-    "open_checkpoint",
-]
-
 Model = TypeVar("Model", SAMBA, SAMBAReconstructor)
 
 _SCALE = "trunk.signal.recording_scale"

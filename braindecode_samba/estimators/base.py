@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import MODEL_SFREQ, min_times, recording_scale
+from braindecode_samba.signals.described import describes_itself
 from braindecode_samba.signals.inputs import (
     Channels,
     RandomState,
@@ -45,16 +46,8 @@ class WindowEstimator(BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _read(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
-        windows = read_windows(
-            X,
-            y,
-            ch_names=self.ch_names,
-            chs_info=self.chs_info,
-            sfreq=self.sfreq,
-            exclude=self.exclude,
-            **names,
-        )
+    def _read(self, X: Any, y: ArrayLike | None, **told: Any) -> Windows:
+        windows = read_windows(X, y, exclude=self.exclude, **told)
         if windows.bads and self.verbose > 0:
             print(f"left out: {', '.join(windows.bads)} (exclude=() keeps them)")
         return windows
@@ -73,25 +66,35 @@ class WindowEstimator(BaseEstimator):
                 f"model_params holds {', '.join(given)}: leave out what follows from "
                 "the data"
             )
-        windows = self._read(X, y, **names)
+        windows = self._read(
+            X,
+            y,
+            ch_names=self.ch_names,
+            chs_info=self.chs_info,
+            sfreq=self.sfreq,
+            **names,
+        )
         _refuse_short(windows, params.get("model_sfreq", MODEL_SFREQ))
         return windows
 
     def _read_more(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         """Read windows for a fitted estimator, of any rate and length."""
         check_is_fitted(self)
-        windows = self._read(X, y, **names)
-        n_chans = windows.x.shape[1]
-        if n_chans != self.n_features_in_ and not windows.brings_positions:
-            told = self.ch_names if self.chs_info is None else self.chs_info
-            if told is None or len(told) != n_chans:
-                name = type(self).__name__
+        told: dict[str, Any] = {}
+        # what the constructor was told holds for the fit, and for arrays
+        if not describes_itself(X):
+            n_chans = np.shape(X)[1] if np.ndim(X) == 3 else self.n_features_in_
+            if n_chans != self.n_features_in_:
                 raise ValueError(
-                    f"X has {n_chans} channels, and {name} was fitted on "
-                    f"{self.n_features_in_}: pass these, or mne.Epochs with any "
+                    f"X has {n_chans} channels, and {type(self).__name__} was fitted "
+                    f"on {self.n_features_in_}: pass these, or mne.Epochs with any "
                     "electrodes"
                 )
-        _refuse_short(windows, (self.model_params or {}).get("model_sfreq", 128.0))
+            told = {"chs_info": self._fitted_channels, "sfreq": self.sfreq_}
+        windows = self._read(X, y, **told, **names)
+        _refuse_short(
+            windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ)
+        )
         return windows
 
     def _read_parts(self, X: Any, **names: Any) -> list[Windows]:
@@ -138,6 +141,7 @@ class WindowEstimator(BaseEstimator):
     def _remember(self, windows: Windows) -> None:
         _, self.n_features_in_, self.n_times_ = windows.x.shape
         self.sfreq_ = windows.sfreq
+        self._fitted_channels = windows.chs_info
 
 
 def _refuse_short(windows: Windows, model_sfreq: float) -> None:
@@ -154,7 +158,19 @@ def choose_device(device: str) -> torch.device:
     """Device by name; "auto" is CUDA where there is any, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    advice = "pass 'auto', 'cpu', or 'cuda' where there is a GPU"
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device={device!r} is unknown: {advice}") from None
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"device={device!r} can't be used ({reason}): {advice}"
+        ) from None
+    return chosen
 
 
 def draw_seed(random_state: RandomState) -> int:

@@ -5,12 +5,14 @@ They hold what can't be copied: writers, open files, connections of a logger.
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from skorch.callbacks import Callback
 from skorch.callbacks.scoring import ScoringBase
+from skorch.exceptions import SkorchException
 
-__all__ = ["as_list", "check_watchers", "copy_where_possible"]
+__all__ = ["as_list", "check_watchers", "copy_where_possible", "watchers_told"]
 
 
 def as_list(callbacks: Any) -> list[Any]:
@@ -61,6 +63,26 @@ def check_watchers(callbacks: Any, remedy: str) -> None:
                 f"the callback {name} watches {watched!r}, and no windows are held out "
                 f"for it: {remedy}"
             )
+
+
+@contextmanager
+def watchers_told() -> Iterator[None]:
+    """Say what a callback lacks that turned out to read a number of held-out windows.
+
+    Raises
+    ------
+    ValueError
+        Instead of the KeyError of skorch's history.
+    """
+    try:
+        yield
+    except (KeyError, SkorchException) as error:
+        if "valid_" not in str(error):
+            raise
+        raise ValueError(
+            f"a callback reads {error} of held-out windows, and there are none: pass "
+            "validation_split=0.2 to the estimator and call fit"
+        ) from error
 
 
 def copy_where_possible(callbacks: Any) -> Any:

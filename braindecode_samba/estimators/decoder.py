@@ -5,10 +5,10 @@
 `braindecode_samba.estimators.gradients`.
 """
 
+import copy
 import functools
 import os
 from collections.abc import Collection, Mapping, Sequence
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import mne
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import skorch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_scalar
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.checkpoints import CheckpointReport, open_checkpoint
@@ -32,14 +32,15 @@ from braindecode_samba.estimators.base import (
     default_positions,
     draw_seed,
 )
-from braindecode_samba.estimators.finetuning import Finetune, check_finetune, freeze
+from braindecode_samba.estimators.callbacks import copy_where_possible
+from braindecode_samba.estimators.finetuning import Finetune, freeze
 from braindecode_samba.estimators.gradients import (
     build_net,
-    refuse_untrained,
     train,
     train_once,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
+from braindecode_samba.estimators.settings import check_settings
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
@@ -47,8 +48,6 @@ from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
 from braindecode_samba.signals.whitening import covariance_of
-
-STARTS = ("solved", "random")
 
 
 class Decoder(WindowEstimator):
@@ -154,7 +153,7 @@ class Decoder(WindowEstimator):
         ValueError, TypeError
             If X, y or a parameter can't be used, or if training diverges.
         """
-        self._check_settings()
+        check_settings(self)
         named = {"groups": subjects if groups is None else groups, "subjects": subjects}
         windows = self._read_new(X, y, **named)
         if self.mirror is not None:
@@ -205,19 +204,23 @@ class Decoder(WindowEstimator):
         return self
 
     def _adapt(self, windows: Windows) -> None:
-        keys = self._alignment.keys(windows)
+        # all people or none: whatever happens in between
+        alignment = copy.copy(self._alignment)
+        alignment.people = dict(alignment.people)
+        keys = alignment.keys(windows)
         for key in np.unique(keys).tolist():
             rows = np.flatnonzero(keys == key)
             x, positions = signals_of(windows, rows)
             covariance = covariance_of(x, key)
-            known = self._alignment.people.get(key)
+            known = alignment.people.get(key)
             if known is not None and known.positions.shape == positions.shape:
                 covariance = known.covariance.joined(covariance)
             level = np.zeros(self.model_.final_layer.out_features)
-            self._alignment.people[key] = Person(covariance, positions, level)
-            aligned, _ = self._alignment.apply(windows.select(rows))
+            alignment.people[key] = Person(covariance, positions, level)
+            aligned, _ = alignment.apply(windows.select(rows))
             level = self._run(aligned).mean(axis=0).astype(np.float64)
-            self._alignment.people[key] = Person(covariance, positions, level)
+            alignment.people[key] = Person(covariance, positions, level)
+        self._alignment = alignment
 
     def _partial_fit(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
@@ -234,7 +237,7 @@ class Decoder(WindowEstimator):
     def _begin(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
     ) -> Self:
-        self._check_settings(fewest=1 if self.start == "random" else 0)
+        check_settings(self, in_passes=False)
         if self.start == "solved":
             raise ValueError(
                 "start='solved' needs all training windows at once: call fit first, or "
@@ -253,53 +256,18 @@ class Decoder(WindowEstimator):
         fresh = type(self)(**self.get_params(deep=False))
         fresh._adopt(net, windows, learned, seed, report)
         train_once(fresh, aligned, targets, seed + 1)
-        refuse_untrained(net)
         self._adopt(net, windows, learned, seed, report)
         self._alignment, self.evidence_ = alignment, None
         self._n_updates = 1
         return self
 
-    def _check_settings(self, fewest: int | None = None) -> None:
-        if self.start not in STARTS:
-            raise ValueError(f"start={self.start!r} is unknown: pass one of {STARTS}")
-        if self.align not in ("auto", True, False):
-            raise ValueError(
-                f"align={self.align!r} is unknown: pass 'auto', True or False"
-            )
-        solved = self.start == "solved"
-        # a solved head is trained already
-        check_scalar(
-            self.max_epochs,
-            "max_epochs",
-            Integral,
-            min_val=0 if solved else 1,
-        )
-        given = self.model_params if isinstance(self.model_params, Mapping) else {}
-        kind = given.get("head", "readings")
-        if solved and kind != "readings":
-            raise ValueError(
-                f"start='solved' solves head='readings', and model_params has "
-                f"{kind!r}: leave it out, or pass start='random'"
-            )
-        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
-        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
-        check_finetune(self.finetune, self.checkpoint is not None)
-        check_scalar(
-            self.trunk_lr_factor,
-            "trunk_lr_factor",
-            Real,
-            min_val=0,
-            include_boundaries="neither",
-        )
-        if self.validation_split is not None:
-            check_scalar(
-                self.validation_split,
-                "validation_split",
-                Real,
-                min_val=0,
-                max_val=1,
-                include_boundaries="neither",
-            )
+    def __sklearn_clone__(self) -> Self:
+        """Clone as scikit-learn does, and share callbacks that can't be copied."""
+        bare = copy.copy(self)
+        bare.callbacks = None
+        clone = BaseEstimator.__sklearn_clone__(bare)
+        clone.callbacks = copy_where_possible(self.callbacks)
+        return clone
 
     def _open_checkpoint(self) -> Checkpoint | None:
         if self.checkpoint is None:

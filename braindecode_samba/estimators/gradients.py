@@ -24,7 +24,7 @@ from braindecode_samba.estimators.base import (
     default_positions,
     samples,
 )
-from braindecode_samba.estimators.callbacks import as_list
+from braindecode_samba.estimators.callbacks import as_list, watchers_told
 from braindecode_samba.estimators.finetuning import (
     adamw,
     highest_rates,
@@ -232,8 +232,8 @@ def _run(
     if held is not None:
         net.set_params(train_split=predefined_split(_dataset(windows, targets, held)))
     known = default_positions(windows)
-    net.partial_fit(samples(windows.select(rows), known), targets[rows])
-    refuse_untrained(net)
+    with watchers_told():
+        net.partial_fit(samples(windows.select(rows), known), targets[rows])
 
 
 def train_once(
@@ -242,7 +242,7 @@ def train_once(
     """Train for one pass; the seed makes it the same whatever happened before."""
     net = decoder.net_
     net.set_params(max_epochs=1)
-    with seeded(seed):
+    with seeded(seed), watchers_told():
         net.partial_fit(samples(windows, decoder._positions), targets)
 
 
@@ -277,12 +277,3 @@ def _end_schedule(net: skorch.NeuralNet) -> None:
     """Leave a constant rate: what may follow, partial_fit, has no end to run to."""
     for callbacks in (net.callbacks, net.callbacks_):
         callbacks[:] = [one for one in callbacks if _name(one) != _SCHEDULE]
-
-
-def refuse_untrained(net: skorch.NeuralNet) -> None:
-    """Refuse a net whose training did not come to a finite loss."""
-    losses = [row["train_loss"] for row in net.history if "train_loss" in row]
-    if not math.isfinite(losses[-1]):
-        raise ValueError(
-            f"training diverged to a loss of {losses[-1]}: lower lr={net.lr:g}"
-        )

@@ -1,10 +1,11 @@
-"""Nets that Ctrl-C stops, and that any stop leaves as they were.
+"""Nets that Ctrl-C stops, and that are trained or else as they were.
 
 skorch takes an interruption for a wish to end the training early: ``fit`` returns, and
 whoever called it takes the net for trained.
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -14,7 +15,12 @@ from braindecode import EEGClassifier, EEGRegressor
 from skorch.callbacks import EarlyStopping
 from skorch.history import History
 
-__all__ = ["Interruptible", "InterruptibleClassifier", "InterruptibleRegressor"]
+__all__ = [
+    "Interruptible",
+    "InterruptibleClassifier",
+    "InterruptibleRegressor",
+    "attributes_kept",
+]
 
 
 class Interruptible(skorch.NeuralNet):
@@ -24,8 +30,14 @@ class Interruptible(skorch.NeuralNet):
 
     def fit_loop(self, *args: Any, **kwargs: Any) -> Self:
         """Train, and remember why it ended."""
-        try:
+        with self.noting_interruptions():
             return super().fit_loop(*args, **kwargs)
+
+    @contextmanager
+    def noting_interruptions(self) -> Iterator[None]:
+        """Remember an interruption, which skorch will swallow."""
+        try:
+            yield
         except KeyboardInterrupt as interruption:
             if not _stopped_early(self):
                 self._interruption = interruption
@@ -38,6 +50,8 @@ class Interruptible(skorch.NeuralNet):
         ------
         KeyboardInterrupt
             If the user stops it, or a callback other than `EarlyStopping` does.
+        ValueError
+            If it comes to no finite loss.
         """
         if not self.initialized_:
             self.initialize()
@@ -46,6 +60,7 @@ class Interruptible(skorch.NeuralNet):
             interruption, self._interruption = self._interruption, None
             if interruption is not None:
                 raise interruption
+            _refuse_divergence(self)
         return self
 
 
@@ -57,12 +72,30 @@ class InterruptibleRegressor(Interruptible, EEGRegressor):
     """Regressor of braindecode's that Ctrl-C stops."""
 
 
+@contextmanager
+def attributes_kept(fitted: object) -> Iterator[None]:
+    """Put all attributes of an object back unless all goes well."""
+    before = dict(vars(fitted))
+    try:
+        yield
+    except BaseException:
+        vars(fitted).clear()
+        vars(fitted).update(before)
+        raise
+
+
 def _stopped_early(net: skorch.NeuralNet) -> bool:
     """Whether skorch's own callback ended the training, which it does in this way."""
     return any(
         isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
         for _, callback in net.callbacks_
     )
+
+
+def _refuse_divergence(net: skorch.NeuralNet) -> None:
+    loss = net.history[-1].get("train_loss", 0.0) if len(net.history) else 0.0
+    if not math.isfinite(loss):
+        raise ValueError(f"training diverged to a loss of {loss}: lower lr={net.lr:g}")
 
 
 @contextmanager

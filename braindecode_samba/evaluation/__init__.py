@@ -3,12 +3,7 @@
 The data sets of the paper are in `braindecode_samba.evaluation.recipes`.
 """
 
-from braindecode_samba.evaluation.baselines import (
-    band_power,
-    csp_lda,
-    network,
-    tangent_space,
-)
+from braindecode_samba.evaluation.baselines import band_power, csp_lda, tangent_space
 from braindecode_samba.evaluation.nets import BraindecodeNet, ProbeNet
 from braindecode_samba.evaluation.open_eeg_bench import benchmark_arguments
 from braindecode_samba.evaluation.pipelines import (
@@ -43,7 +38,6 @@ __all__ = [
     "from_scratch",
     "linear_probe",
     "make_pipelines",
-    "network",
     "nonlinear_probe",
     "paired_tests",
     "summarise",

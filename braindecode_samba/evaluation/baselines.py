@@ -1,8 +1,8 @@
 """Baselines beside SAMBA, each a clone-able classifier of (n, channels, times) arrays.
 
 Their parts are well-kept ones: filters from MNE, covariances, CSP and the tangent space
-from pyRiemann, networks from braindecode.  SAMBA's own pipelines are in
-`braindecode_samba.evaluation.protocols`.
+from pyRiemann.  Networks of braindecode's are in `braindecode_samba.evaluation.nets`,
+SAMBA's own pipelines in `braindecode_samba.evaluation.protocols`.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,12 @@ from types import ModuleType
 import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import welch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from braindecode_samba.evaluation.nets import BraindecodeNet
-
-__all__ = ["band_power", "csp_lda", "network", "tangent_space"]
+from braindecode_samba.signals.powers import mean_power
 
 _MU_AND_BETA = (8.0, 30.0)
 # Hz: delta, theta, low and high alpha, beta, gamma as far as 40 Hz
@@ -126,41 +123,6 @@ def band_power(
     )
 
 
-def network(
-    name: str,
-    *,
-    sfreq: float,
-    max_epochs: int = 12,
-    lr: float = 1e-3,
-    device: str = "auto",
-    random_state: int | None = None,
-) -> BraindecodeNet:
-    """Build a network of braindecode's, trained from scratch.
-
-    Parameters
-    ----------
-    name : str
-        Class in `braindecode.models`: "ShallowFBCSPNet", "EEGNet", "CTNet" and so on.
-    sfreq : float
-        Sampling rate, Hz.
-    max_epochs, lr, device, random_state
-        As for `braindecode_samba.evaluation.BraindecodeNet`.
-
-    Returns
-    -------
-    BraindecodeNet
-        Classifier of arrays (n, channels, times) in any unit.
-    """
-    return BraindecodeNet(
-        name,
-        sfreq=sfreq,
-        max_epochs=max_epochs,
-        lr=lr,
-        device=device,
-        random_state=random_state,
-    )
-
-
 def bandpass(
     X: ArrayLike, sfreq: float, low: float, high: float
 ) -> NDArray[np.float64]:
@@ -205,23 +167,11 @@ def log_band_power(
     Raises
     ------
     ValueError
-        If windows are too short for a band.
+        If windows are too short, or the rate too low, for a band.
     """
-    x = np.asarray(X, np.float64)
-    length = min(x.shape[-1], round(2 * sfreq))
-    frequencies, density = welch(x, sfreq, nperseg=length)
-    powers = []
-    for low, high in bands:
-        inside = (low <= frequencies) & (frequencies < high)
-        if not inside.any():
-            raise ValueError(
-                f"windows of {x.shape[-1]} samples at {sfreq:g} Hz have no frequency "
-                f"from {low} to {high} Hz: pass longer windows or other bands"
-            )
-        powers.append(density[..., inside].mean(axis=-1))
-    # dead channels have no power
-    tiny = np.finfo(np.float64).tiny
-    return np.log(np.maximum(np.stack(powers, axis=-1), tiny)).reshape(len(x), -1)
+    # the least number, as dead channels have no power
+    powers = mean_power(X, sfreq, bands) + np.finfo(np.float64).tiny
+    return np.log(powers).reshape(len(powers), -1)
 
 
 def _filter(

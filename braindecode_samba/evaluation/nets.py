@@ -13,27 +13,26 @@ from typing import Any, Self
 import braindecode.models
 import numpy as np
 import torch
-from braindecode import EEGClassifier
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_array, check_scalar
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, LRScheduler
-from skorch.dataset import Dataset
-from skorch.helper import predefined_split
+from skorch.dataset import ValidSplit
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from braindecode_samba.estimators.base import choose_device, draw_seed
+from braindecode_samba.estimators.interrupts import (
+    Interruptible,
+    InterruptibleClassifier,
+)
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import robust_scale
 from braindecode_samba.signals.inputs import RandomState
-
-__all__ = ["BraindecodeNet", "ProbeNet"]
 
 
 class _SeededNet(ClassifierMixin, BaseEstimator):
@@ -84,11 +83,7 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
         seed = draw_seed(self.random_state)
         net = self._build(inputs, targets, seed)
         with seeded(seed):
-            net.initialize()
-            self._train(net, inputs, targets, seed)
-        losses = net.history[:, "train_loss"]
-        if not math.isfinite(losses[-1]):
-            raise ValueError(f"training diverged to a loss of {losses[-1]}: lower lr")
+            net.initialize().partial_fit(inputs, targets)
         # held-out rows must not travel in pickles
         net.set_params(train_split=None)
         self.classes_, self.net_ = classes, net
@@ -111,15 +106,6 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
     ) -> NeuralNetClassifier:
         raise NotImplementedError
 
-    def _train(
-        self,
-        net: NeuralNetClassifier,
-        inputs: NDArray[np.float32],
-        targets: NDArray[np.int64],
-        seed: int,
-    ) -> None:
-        net.partial_fit(inputs, targets)
-
     def _common(self, targets: NDArray[np.int64]) -> dict[str, Any]:
         """Parameters that every net gets."""
         return {
@@ -131,7 +117,6 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
             "classes": list(range(int(targets.max()) + 1)),
             "iterator_train__shuffle": True,
             "iterator_train__drop_last": False,
-            "train_split": None,
             "device": str(choose_device(self.device)),
             "verbose": 0,
         }
@@ -193,9 +178,8 @@ class ProbeNet(_SeededNet):
         Learning rate.
     batch_size : int
         Rows in a step.
-    validation_split : float or None
-        Share of the rows to hold out, stratified and shuffled; None: none, and the last
-        epoch is kept.
+    validation_split : float
+        Share of the rows to hold out, stratified and shuffled.
     device : str
         "auto" takes CUDA if there is any, else the CPU; or a device of PyTorch.
     random_state : int, RandomState instance or None
@@ -217,7 +201,7 @@ class ProbeNet(_SeededNet):
         max_epochs: int = 20,
         lr: float = 1e-3,
         batch_size: int = 64,
-        validation_split: float | None = 0.2,
+        validation_split: float = 0.2,
         device: str = "auto",
         random_state: RandomState = None,
     ) -> None:
@@ -233,38 +217,18 @@ class ProbeNet(_SeededNet):
     ) -> NeuralNetClassifier:
         codes = np.unique(targets)
         weight = compute_class_weight("balanced", classes=codes, y=targets)
-        return NeuralNetClassifier(
+        return _ProbeTrainer(
             _Probe,
             module__n_features=inputs.shape[1],
             module__n_outputs=len(codes),
             criterion__weight=torch.tensor(weight, dtype=torch.float32),
+            train_split=ValidSplit(
+                self.validation_split, stratified=True, random_state=seed
+            ),
+            # never stops early: it is here to bring the best epoch back
+            callbacks=[EarlyStopping(patience=int(self.max_epochs), load_best=True)],
             **self._common(targets),
         )
-
-    def _train(
-        self,
-        net: NeuralNetClassifier,
-        inputs: NDArray[np.float32],
-        targets: NDArray[np.int64],
-        seed: int,
-    ) -> None:
-        if self.validation_split is None:
-            net.partial_fit(inputs, targets)
-            return
-        rows, held_out = train_test_split(
-            np.arange(len(targets)),
-            test_size=self.validation_split,
-            random_state=seed,
-            stratify=targets,
-        )
-        # never stops early: it is here to bring the best epoch back
-        best = EarlyStopping(patience=int(self.max_epochs), load_best=True)
-        net.set_params(
-            callbacks=[best],
-            train_split=predefined_split(Dataset(inputs[held_out], targets[held_out])),
-        )
-        net.initialize()
-        net.partial_fit(inputs[rows], targets[rows])
 
 
 class BraindecodeNet(_SeededNet):
@@ -363,13 +327,18 @@ class BraindecodeNet(_SeededNet):
             **({} if self.sfreq is None else {"sfreq": self.sfreq}),
             **(self.network_params or {}),
         }
-        return EEGClassifier(
+        return InterruptibleClassifier(
             kind,
             optimizer__weight_decay=self.weight_decay,
+            train_split=None,
             callbacks=[("schedule", schedule)],
             **{f"module__{name}": value for name, value in signal.items()},
             **self._common(targets),
         )
+
+
+class _ProbeTrainer(Interruptible, NeuralNetClassifier):
+    """What trains a probe."""
 
 
 class _Probe(nn.Sequential):

@@ -19,8 +19,6 @@ from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.template import chs_info_from_names
 
-__all__ = ["benchmark_arguments"]
-
 _HEAD = "final_layer"
 
 

@@ -18,12 +18,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from braindecode_samba._paths import data_folder
-from braindecode_samba.evaluation.baselines import (
-    band_power,
-    csp_lda,
-    network,
-    tangent_space,
-)
+from braindecode_samba.evaluation.baselines import band_power, csp_lda, tangent_space
+from braindecode_samba.evaluation.nets import BraindecodeNet
 from braindecode_samba.evaluation.protocols import (
     Checkpoint,
     fine_tuned,
@@ -31,14 +27,6 @@ from braindecode_samba.evaluation.protocols import (
     linear_probe,
     nonlinear_probe,
 )
-
-__all__ = [
-    "benchmark_files",
-    "estimator_digest",
-    "make_pipelines",
-    "paired_tests",
-    "summarise",
-]
 
 _SCORES = ["dataset", "pipeline", "subject", "score"]
 _NETWORKS = ("ShallowFBCSPNet", "EEGNet", "CTNet")
@@ -84,19 +72,15 @@ def make_pipelines(
         "band power + LR": band_power(sfreq=sfreq),
     }
     for name in _NETWORKS:
-        pipelines[name] = network(name, sfreq=sfreq, **drawn)
+        pipelines[name] = BraindecodeNet(name, sfreq=sfreq, **drawn)
     pipelines["SAMBA from scratch"] = from_scratch(**channels, **drawn)
-    for name, probe in (
-        ("SAMBA linear probe", linear_probe),
-        ("SAMBA non-linear probe", nonlinear_probe),
-    ):
-        pipelines[name] = probe(checkpoint=checkpoint, **channels, **drawn)
+    known = {"checkpoint": checkpoint, **channels, **drawn}
+    pipelines["SAMBA linear probe"] = linear_probe(**known)
+    pipelines["SAMBA non-linear probe"] = nonlinear_probe(**known)
     if checkpoint is not None:
-        pipelines["SAMBA fine-tuned"] = fine_tuned(checkpoint, **channels, **drawn)
-        solved: dict[str, Any] = {"start": "solved", "max_epochs": 0}
-        pipelines["SAMBA, head solved"] = fine_tuned(
-            checkpoint, **channels, **drawn, **solved
-        )
+        pipelines["SAMBA fine-tuned"] = fine_tuned(**known)
+        solved = fine_tuned(**known, start="solved", max_epochs=0)
+        pipelines["SAMBA, head solved"] = solved
     return pipelines
 
 

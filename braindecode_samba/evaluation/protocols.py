@@ -9,7 +9,6 @@ text, which weights and which seed it stands for.  The estimators themselves are
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -27,16 +26,6 @@ from braindecode_samba.checkpoints.files import (
 )
 from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures
 from braindecode_samba.evaluation.nets import ProbeNet
-from braindecode_samba.signals.inputs import Channels
-
-__all__ = [
-    "Provenance",
-    "checkpoint_digest",
-    "fine_tuned",
-    "from_scratch",
-    "linear_probe",
-    "nonlinear_probe",
-]
 
 Checkpoint = str | os.PathLike[str]
 
@@ -133,15 +122,9 @@ def checkpoint_digest(checkpoint: Checkpoint | None) -> str:
 
 def linear_probe(
     *,
-    ch_names: Sequence[str] | None = None,
-    chs_info: Channels | None = None,
-    sfreq: float | None = None,
     checkpoint: Checkpoint | None = None,
-    layer: str = "pool3",
-    pooling: str = "statistics",
-    batch_size: int = 64,
-    device: str = "auto",
     random_state: int | None = None,
+    **features: Any,
 ) -> Pipeline:
     """Build the published linear probe on features of a network that stays as it is.
 
@@ -150,39 +133,29 @@ def linear_probe(
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, batch_size, device
-        As for `braindecode_samba.SAMBAClassifier`.
     checkpoint : str, path-like or None
         Pretrained weights; None: random ones, the probe's own baseline.
-    layer, pooling : str
-        As for `braindecode_samba.SAMBAFeatures`; by default the nine statistics of the
-        published probe.
     random_state : int, optional
         Seed.
+    **features
+        Further parameters of `braindecode_samba.SAMBAFeatures`, such as channels and
+        ``layer``; by default its nine statistics of ``"pool3"`` are those of the
+        published probe.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
         Classifier of whatever `braindecode_samba.SAMBAFeatures` reads.
     """
-    features = SAMBAFeatures(
-        ch_names=ch_names,
-        chs_info=chs_info,
-        sfreq=sfreq,
-        checkpoint=checkpoint,
-        layer=layer,
-        pooling=pooling,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
-    )
     regression = LogisticRegression(
         class_weight="balanced", max_iter=1_000_000, random_state=random_state
     )
     return _pipeline(
         checkpoint,
         random_state,
-        features=features,
+        features=SAMBAFeatures(
+            checkpoint=checkpoint, random_state=random_state, **features
+        ),
         scaler=StandardScaler(),
         classifier=OneVsRestClassifier(regression),
     )
@@ -190,26 +163,22 @@ def linear_probe(
 
 def nonlinear_probe(
     *,
-    ch_names: Sequence[str] | None = None,
-    chs_info: Channels | None = None,
-    sfreq: float | None = None,
     checkpoint: Checkpoint | None = None,
-    layer: str = "pool3",
-    pooling: str = "statistics",
-    batch_size: int = 64,
     max_epochs: int = 20,
     device: str = "auto",
     random_state: int | None = None,
+    **features: Any,
 ) -> Pipeline:
     """Build the published non-linear probe: a small network on features.
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, checkpoint, layer, pooling, batch_size, device, \
-    random_state
+    checkpoint, random_state, **features
         As for `linear_probe`.
     max_epochs : int
         Passes over the features; the best epoch on held-out windows is kept.
+    device : str
+        As for `braindecode_samba.SAMBAFeatures`.
 
     Returns
     -------
@@ -220,47 +189,31 @@ def nonlinear_probe(
     --------
     braindecode_samba.evaluation.ProbeNet : The network and how it is trained.
     """
-    features = SAMBAFeatures(
-        ch_names=ch_names,
-        chs_info=chs_info,
-        sfreq=sfreq,
-        checkpoint=checkpoint,
-        layer=layer,
-        pooling=pooling,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
+    drawn: dict[str, Any] = {"device": device, "random_state": random_state}
+    return _pipeline(
+        checkpoint,
+        random_state,
+        features=SAMBAFeatures(checkpoint=checkpoint, **drawn, **features),
+        classifier=ProbeNet(max_epochs=max_epochs, **drawn),
     )
-    probe = ProbeNet(max_epochs=max_epochs, device=device, random_state=random_state)
-    return _pipeline(checkpoint, random_state, features=features, classifier=probe)
 
 
 def fine_tuned(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     *,
-    ch_names: Sequence[str] | None = None,
-    chs_info: Channels | None = None,
-    sfreq: float | None = None,
-    finetune: str | int = "all",
     trunk_lr_factor: float = 0.1,
     start: str = "random",
     max_epochs: int = 15,
     lr: float = 1e-2,
-    batch_size: int = 64,
-    model_params: Mapping[str, Any] | None = None,
-    device: str = "auto",
     random_state: int | None = None,
+    **classifier: Any,
 ) -> Pipeline:
     """Build a classifier that starts from pretrained weights.
 
     Parameters
     ----------
-    checkpoint : str or path-like
-        Pretrained weights.
-    ch_names, chs_info, sfreq, batch_size, model_params, device, random_state
-        As for `braindecode_samba.SAMBAClassifier`.
-    finetune : {"all", "head"} or int
-        What is trained: everything, the head alone, or the last so many stages.
+    checkpoint : str, path-like or None
+        Pretrained weights; None: random ones, see `from_scratch`.
     trunk_lr_factor : float
         Rate of the trunk, as a share of the head's.
     start : {"random", "solved"}
@@ -270,50 +223,35 @@ def fine_tuned(
     lr : float
         Highest rate of the head, which reads normalised powers and takes much higher
         rates than the trunk.
+    random_state : int, optional
+        Seed.
+    **classifier
+        Further parameters of `braindecode_samba.SAMBAClassifier`, such as channels,
+        ``finetune`` and ``model_params``.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
         Classifier of whatever `braindecode_samba.SAMBAClassifier` reads.
     """
-    classifier = SAMBAClassifier(
-        ch_names=ch_names,
-        chs_info=chs_info,
-        sfreq=sfreq,
+    tuned = SAMBAClassifier(
         checkpoint=checkpoint,
-        finetune=finetune,
         trunk_lr_factor=trunk_lr_factor,
         start=start,
         max_epochs=max_epochs,
         lr=lr,
-        batch_size=batch_size,
-        model_params=model_params,
-        device=device,
         random_state=random_state,
+        **classifier,
     )
-    return _pipeline(checkpoint, random_state, classifier=classifier)
+    return _pipeline(checkpoint, random_state, classifier=tuned)
 
 
-def from_scratch(
-    *,
-    ch_names: Sequence[str] | None = None,
-    chs_info: Channels | None = None,
-    sfreq: float | None = None,
-    trunk_lr_factor: float = 0.1,
-    start: str = "random",
-    max_epochs: int = 15,
-    lr: float = 1e-2,
-    batch_size: int = 64,
-    model_params: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    random_state: int | None = None,
-) -> Pipeline:
+def from_scratch(**parameters: Any) -> Pipeline:
     """Build the same classifier with random weights at the start.
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, trunk_lr_factor, start, max_epochs, lr, batch_size, \
-    model_params, device, random_state
+    **parameters
         As for `fine_tuned`, with the same budget by default.
 
     Returns
@@ -321,20 +259,7 @@ def from_scratch(
     sklearn.pipeline.Pipeline
         Classifier of whatever `braindecode_samba.SAMBAClassifier` reads.
     """
-    classifier = SAMBAClassifier(
-        ch_names=ch_names,
-        chs_info=chs_info,
-        sfreq=sfreq,
-        trunk_lr_factor=trunk_lr_factor,
-        start=start,
-        max_epochs=max_epochs,
-        lr=lr,
-        batch_size=batch_size,
-        model_params=model_params,
-        device=device,
-        random_state=random_state,
-    )
-    return _pipeline(None, random_state, classifier=classifier)
+    return fine_tuned(None, **parameters)
 
 
 def _pipeline(

@@ -20,8 +20,6 @@ import pandas as pd
 from braindecode_samba._paths import whole_file
 from braindecode_samba._version import __version__
 
-__all__ = ["ResumableTable"]
-
 Record = Mapping[str, Any]
 
 

@@ -311,6 +311,46 @@ class ReadingsHead(nn.Module):
         return self.dropout(self.readings(measured))
 
 
+def make_head(
+    kind: str,
+    target_positions: Tensor,
+    sfreq: float,
+    n_outputs: int,
+    *,
+    numbers: bool,
+    evoked_seconds: float,
+    surround: float,
+    activation: type[nn.Module],
+    drop_prob: float,
+) -> WindowFeatures | ReadingsHead:
+    """Make a head by its name; for its options see `braindecode_samba.SAMBA`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such head, or as for the head.
+    """
+    if kind not in HEADS:
+        raise ValueError(f"head={kind!r} is unknown; pass one of {HEADS}")
+    if kind == "readings":
+        return ReadingsHead(
+            target_positions,
+            sfreq,
+            n_outputs,
+            numbers=numbers,
+            evoked_seconds=evoked_seconds,
+            drop_prob=drop_prob,
+        )
+    return WindowFeatures(
+        target_positions,
+        sfreq,
+        kind=kind,
+        activation=activation,
+        drop_prob=drop_prob,
+        surround=surround,
+    )
+
+
 def _widest(x: Tensor) -> Tensor:
     """Take what no autocast narrows; Apple's GPUs have float32 at most."""
     return x if x.device.type == "mps" else x.double()

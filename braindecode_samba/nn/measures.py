@@ -5,8 +5,6 @@ over them, so that every montage gives the same numbers.  What of them tells cla
 apart is the business of `braindecode_samba.nn.readings`.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,7 +31,6 @@ N_STEADY = 321
 # what a window holds beyond this is no steady response, and its waves need memory
 _MOST_STEADY_TIMES = 8192
 _RIDGE = 1e-2
-_LEAST_POWER = 1e-4
 
 
 class WindowMeasures(nn.Module):
@@ -96,6 +93,14 @@ class WindowMeasures(nn.Module):
         low, high, step = _STEADY_HZ
         cycles = torch.arange(low, high + step / 2, step) / sfreq
         self._hold("frequencies", cycles)
+        # TorchScript takes no number of the module's
+        self.decimation: int = DECIMATION
+        self.n_slow: int = len(_SLOW_BANDS_HZ)
+        self.n_fast: int = len(_FAST_BANDS_HZ)
+        self.n_parts: int = N_PARTS
+        self.n_steady_maps: int = _N_STEADY_MAPS
+        self.most_steady_times: int = _MOST_STEADY_TIMES
+        self.ridge: float = _RIDGE
         self.n_points: int = n_points
         self.samples_per_point: int = samples_per_point
 
@@ -134,15 +139,16 @@ class WindowMeasures(nn.Module):
             ``loudness`` (1,); ``stages`` (n_targets + n_stages,).
         """
         mixing = mixing.to(signals.dtype)
-        slow = _filtered(signals, self.evoked_filter, DECIMATION)[:, :, 0]
+        slow = _filtered(signals, self.evoked_filter, self.decimation)[:, :, 0]
         slow_bands = _filtered(slow, self.slow_filters, 1)
         bands = _filtered(signals, self.fast_filters, 1)
-        fast = [_power(mixing, bands[:, :, k]) for k in range(len(_FAST_BANDS_HZ))]
-        slow_power = [
-            _power(mixing, slow_bands[:, :, k]) for k in range(len(_SLOW_BANDS_HZ))
-        ]
+        fast = [_power(mixing, bands[:, :, k]) for k in range(self.n_fast)]
+        slow_power = [_power(mixing, slow_bands[:, :, k]) for k in range(self.n_slow)]
         powers = [power.mean(-1) for power in slow_power + fast]
-        course = [_in_parts(fast[0]), _in_parts(fast[1] + fast[2])]
+        course = [
+            _in_parts(fast[0], self.n_parts),
+            _in_parts(fast[1] + fast[2], self.n_parts),
+        ]
         shares = torch.matmul(self.maps, mixing)
         rhythms = bands[:, :, 0] + bands[:, :, 1] + bands[:, :, 2]
         centred = signals - signals.mean(-1, keepdim=True)
@@ -154,7 +160,7 @@ class WindowMeasures(nn.Module):
             "whole": _covariance(torch.matmul(shares, centred)),
             "evoked": self.points(torch.matmul(shares, slow)),
             "steady": self.steady(
-                torch.matmul(shares[..., :_N_STEADY_MAPS, :], centred)
+                torch.matmul(shares[..., 0 : self.n_steady_maps, :], centred)
             ),
             "loudness": loudness(x, ch_mask).to(signals.dtype),
             "stages": torch.cat([torch.log(level + 1e-6), variances], 1),
@@ -189,10 +195,10 @@ class WindowMeasures(nn.Module):
         Tensor, shape (batch, N_STEADY)
             Logits.
         """
-        signals = signals[:, :, :_MOST_STEADY_TIMES]
+        signals = signals[:, :, : self.most_steady_times]
         n_times = signals.shape[2]
         time = torch.arange(n_times, device=signals.device, dtype=torch.float64)
-        phase = 2 * math.pi * self.frequencies.double()[:, None] * time
+        phase = 6.283185307179586 * self.frequencies.double()[:, None] * time
         # a harmonic above half the rate is none
         heard = (self.frequencies < 0.25).to(signals.dtype)[:, None]
         waves = torch.stack(
@@ -208,7 +214,7 @@ class WindowMeasures(nn.Module):
         signal = torch.matmul(signals, signals.mT) / n_times
         size = signal.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None] + 1e-9
         eye = torch.eye(signals.shape[1], dtype=signals.dtype, device=signals.device)
-        inverse = sweep_inverse(signal / size + _RIDGE * eye)
+        inverse = sweep_inverse(signal / size + self.ridge * eye)
         small = torch.eye(4, dtype=signals.dtype, device=signals.device)
         inverse_waves = sweep_inverse(among + 1e-3 * small)
         shared = torch.matmul(signals, waves.flatten(0, 1).mT) / n_times
@@ -299,10 +305,10 @@ def _power(mixing: Tensor, signals: Tensor) -> Tensor:
     return torch.matmul(mixing, signals).square()
 
 
-def _in_parts(power: Tensor) -> Tensor:
+def _in_parts(power: Tensor, n_parts: int) -> Tensor:
     """Means over the parts of the window, (batch, N_PARTS, n_targets)."""
-    length = power.shape[2] // N_PARTS
-    parts = power[:, :, : length * N_PARTS].unflatten(2, (N_PARTS, length))
+    length = power.shape[2] // n_parts
+    parts = power[:, :, : length * n_parts].unflatten(2, (n_parts, length))
     return parts.mean(-1).transpose(1, 2)
 
 
@@ -312,4 +318,4 @@ def _covariance(signals: Tensor) -> Tensor:
 
 def _logarithm(power: Tensor) -> Tensor:
     # far below the power of any EEG in robust standard deviations
-    return torch.log(power + _LEAST_POWER)
+    return torch.log(power + 1e-4)

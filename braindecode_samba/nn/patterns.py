@@ -10,7 +10,6 @@ from torch import Tensor
 # below this share of the largest, the variance of a direction is rounding
 _FLOOR = 1e-3
 _EVOKED_SHRINKAGE = 1e-2
-_N_TERMS = 16
 
 
 def spatial_patterns(
@@ -133,8 +132,8 @@ def matrix_logarithm(matrices: Tensor) -> Tensor:
     scale = scale + factor * torch.log(size)
     rest = root / size - eye
     # Horner's form of log(1 + x)
-    total = eye / _N_TERMS
-    for k in range(_N_TERMS - 1, 0, -1):
+    total = eye / 16
+    for k in range(15, 0, -1):
         total = eye / k - torch.matmul(rest, total)
     return factor * torch.matmul(rest, total) + scale * eye
 

@@ -48,7 +48,8 @@ class _OwnDraws(TorchDispatchMode):
         """Run an operation."""
         kwargs = kwargs or {}
         draws = torch.Tag.nondeterministic_seeded in func.tags
-        if not draws or kwargs.get("generator") is not None:
+        given = (*args, *kwargs.values())
+        if not draws or any(isinstance(one, torch.Generator) for one in given):
             return func(*args, **kwargs)
         if func is torch.ops.aten.native_dropout.default:
             return _dropout(self._generator(args, kwargs), *args)

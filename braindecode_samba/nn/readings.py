@@ -25,12 +25,10 @@ from braindecode_samba.nn.patterns import (
     whitener,
 )
 
-_LEAST_POWER = 1e-6
 _N_PATTERNS = 8
 _N_EVOKED = 6
 _N_FREQUENCIES = 12
 _RANK = 20
-_SHRINKAGE = 0.05
 
 
 class Reading(nn.Module):
@@ -205,7 +203,7 @@ class Tangent(Reading):
     def forward(self, measures: dict[str, Tensor]) -> Tensor:
         """Features (batch, n_features)."""
         inside = _mixed(self.whitener, measures[self.name])
-        return self._upper(matrix_logarithm(_shrunk(inside, _SHRINKAGE)))
+        return self._upper(matrix_logarithm(_shrunk(inside, 0.05)))
 
 
 class Evoked(Reading):
@@ -416,7 +414,7 @@ def _mixed(filters: Tensor, covariances: Tensor) -> Tensor:
 
 def _log_power(filters: Tensor, covariances: Tensor) -> Tensor:
     power = (torch.matmul(filters, covariances) * filters).sum(-1)
-    return torch.log(power.clamp(min=0.0) + _LEAST_POWER)
+    return torch.log(power.clamp(min=0.0) + 1e-6)
 
 
 def _shrunk(matrices: Tensor, share: float) -> Tensor:

@@ -37,6 +37,7 @@ class DistanceWeights(nn.Module):
             raise ValueError(
                 f"init={init!r} is unknown; pass 'distance' or 'published'"
             )
+        self.init = init
         last = nn.Linear(_HIDDEN, 1)
         self.net = nn.Sequential(nn.Linear(3, _HIDDEN), nn.ReLU(), last)
         self.head_radius = HEAD_RADIUS

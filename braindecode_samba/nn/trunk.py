@@ -205,6 +205,7 @@ class Trunk(nn.Module):
         expand: int = 8,
     ) -> None:
         super().__init__()
+        self.sizes = d_state, d_conv, expand
         self.positions = positions
         self.signal = SignalInput(sfreq, model_sfreq, scale)
         self.spatial = CoordinateEmbedding(target_positions, spatial_init)

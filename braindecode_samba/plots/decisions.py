@@ -27,8 +27,6 @@ from braindecode_samba.plots.scalp import (
     plot_scalp_map,
 )
 
-__all__ = ["plot_attribution", "plot_decision_pattern"]
-
 _SMOOTHING_SECONDS = 0.1
 
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import welch
 from sklearn.base import is_classifier
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
@@ -21,21 +20,13 @@ from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import SignalInput
 from braindecode_samba.signals.inputs import Windows, read_windows
-
-__all__ = [
-    "BANDS",
-    "attribute_decision",
-    "decision_pattern",
-    "log_band_power",
-    "read_one_montage",
-]
+from braindecode_samba.signals.powers import mean_power
 
 BANDS: Mapping[str, tuple[float, float]] = {
     "theta": (4.0, 8.0),
     "alpha": (8.0, 13.0),
     "beta": (13.0, 30.0),
 }
-_SEGMENT_SECONDS = 2.0
 _METHODS = ("integrated_gradients", "input_x_gradient", "saliency")
 
 
@@ -51,7 +42,7 @@ def log_band_power(
     sfreq : float
         Sampling rate, Hz.
     bands : mapping of str to (float, float)
-        Lowest and highest frequency, Hz, both included.
+        Lowest frequency, included, and highest one, Hz.
 
     Returns
     -------
@@ -63,21 +54,9 @@ def log_band_power(
     ValueError
         If windows are too short, or the rate too low, for a band.
     """
-    signals = np.asarray(x, np.float64)
-    n_segment = min(signals.shape[-1], round(_SEGMENT_SECONDS * sfreq))
-    freqs, density = welch(signals, sfreq, nperseg=n_segment)
-    powers = []
-    for name, (low, high) in bands.items():
-        inside = (freqs >= low) & (freqs <= high)
-        if not inside.any() or high > sfreq / 2:
-            raise ValueError(
-                f"band {name!r}, {low:g} to {high:g} Hz, can't be seen in windows of "
-                f"{signals.shape[-1] / sfreq:g} s at {sfreq:g} Hz: pass other bands or "
-                "longer windows"
-            )
-        powers.append(density[..., inside].mean(-1))
-    smallest = np.finfo(np.float64).tiny
-    return 10 * np.log10(np.maximum(np.stack(powers, axis=1), smallest))
+    # the least number, as flat channels have no power
+    powers = mean_power(x, sfreq, bands.values()) + np.finfo(np.float64).tiny
+    return 10 * np.log10(powers).swapaxes(1, 2)
 
 
 def decision_pattern(

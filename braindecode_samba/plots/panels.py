@@ -7,8 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-__all__ = ["take_panels"]
-
 
 def take_panels(
     axes: Axes | Sequence[Axes] | None, n_panels: int, size: tuple[float, float]

@@ -16,10 +16,8 @@ from braindecode_samba.models import SAMBA, SAMBAReconstructor
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.spatial import DistanceWeights
 from braindecode_samba.signals.inputs import Channels
-from braindecode_samba.signals.montages import positions_from_chs_info
+from braindecode_samba.signals.positions import positions_from_chs_info
 from braindecode_samba.signals.template import target_names
-
-__all__ = ["electrode_weights", "electrodes_of", "network_of", "with_spatial_start"]
 
 Network = SAMBA | SAMBAReconstructor
 

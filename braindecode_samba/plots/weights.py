@@ -29,8 +29,6 @@ from braindecode_samba.plots.spatial_weights import (
 from braindecode_samba.pretraining.saving import write_whole
 from braindecode_samba.signals.inputs import Channels
 
-__all__ = ["animate_spatial_weights", "plot_spatial_weights"]
-
 # a frame of a GIF has 256 colours, for two colour maps, lines and text
 _SHADES = 32
 

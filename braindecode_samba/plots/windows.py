@@ -21,8 +21,6 @@ from braindecode_samba.pretraining.drawing import (
 )
 from braindecode_samba.signals.inputs import RandomState
 
-__all__ = ["embed_features", "plot_embedding", "plot_reconstruction"]
-
 _METHODS = {"tsne": "t-SNE", "pca": "Principal components", "umap": "UMAP"}
 
 

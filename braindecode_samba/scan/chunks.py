@@ -30,7 +30,7 @@ def chunked_scan(
     C: Tensor,
     D: Tensor | None,
     initial_state: Tensor | None,
-    chunk_size: int,
+    chunk_size: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Scan by chunks: products inside a chunk, a recurrence between chunks.
 
@@ -40,7 +40,7 @@ def chunked_scan(
     Parameters
     ----------
     x : Tensor, shape (batch, time, groups, heads, head_dim)
-        Inputs; ``heads`` counts those of one group.
+        Inputs, of any float dtype; ``heads`` counts those of one group.
     dt : Tensor, shape (batch, time, groups, heads)
         Step sizes, ready to use.
     A : Tensor, shape (groups, heads)
@@ -52,29 +52,34 @@ def chunked_scan(
     initial_state : Tensor, shape (batch, groups, heads, head_dim, state), optional
         State before the first step.
     chunk_size : int
-        Steps in a chunk.
+        Steps in a chunk; by default what suits the heads and the machine.
 
     Returns
     -------
     y : Tensor, shape (batch, time, groups, heads, head_dim)
-        Outputs.
+        Outputs, in the dtype of ``x``.
     final_state : Tensor, shape (batch, groups, heads, head_dim, state)
-        State after the last step.
+        State after the last step, float32 or float64.
     """
     n_times = x.shape[1]
+    if chunk_size < 1:
+        # near twice the state, products are balanced
+        chunk_size = 64 if x.is_cuda else 32 if x.shape[4] >= 32 else 16
     c = min(chunk_size, n_times)
     # steps of size zero leave the state as it is: they fill the last chunk
     fill = -n_times % c
     k = (n_times + fill) // c
-    X = _chunks(x.permute(0, 2, 3, 1, 4), fill, k, c).contiguous()
-    dt = _chunks(dt.permute(0, 2, 3, 1).unsqueeze(-1), fill, k, c).squeeze(-1)
-    B = _chunks(B.permute(0, 2, 1, 3), fill, k, c).contiguous()
-    C = _chunks(C.permute(0, 2, 1, 3), fill, k, c).contiguous()
+    wide = sum_dtype(x)
+    X = _chunks(x.to(wide).permute(0, 2, 3, 1, 4), fill, k, c).contiguous()
+    dt = _chunks(dt.to(wide).permute(0, 2, 3, 1).unsqueeze(-1), fill, k, c).squeeze(-1)
+    A = A.to(wide)
+    B = _chunks(B.to(wide).permute(0, 2, 1, 3), fill, k, c).contiguous()
+    C = _chunks(C.to(wide).permute(0, 2, 1, 3), fill, k, c).contiguous()
     if initial_state is None:
         S = X.new_zeros([X.shape[0], X.shape[1], X.shape[2], B.shape[4], X.shape[5]])
     else:
-        S = initial_state.transpose(-1, -2)
-    skip = torch.zeros_like(A) if D is None or D.dim() == 3 else D
+        S = initial_state.to(wide).transpose(-1, -2)
+    skip = torch.zeros_like(A) if D is None or D.dim() == 3 else D.to(wide)
 
     if not torch.jit.is_scripting() and by_hand():
         Y, S = ScanByHand.apply(X, dt, A, B, C, skip, S)
@@ -82,8 +87,13 @@ def chunked_scan(
         Y, S = scan_chunks(X, dt, A, B, C, skip, S)
     y = Y.flatten(3, 4)[:, :, :, :n_times].permute(0, 3, 1, 2, 4)
     if D is not None and D.dim() == 3:
-        y = y + x * D
-    return y, S.transpose(-1, -2)
+        y = y + x.to(wide) * D.to(wide)
+    return y.to(x.dtype), S.transpose(-1, -2)
+
+
+def sum_dtype(x: Tensor) -> torch.dtype:
+    """Type in which sums over values of x run."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _chunks(values: Tensor, fill: int, k: int, c: int) -> Tensor:

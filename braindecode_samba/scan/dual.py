@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindecode_samba.scan.chunks import chunked_scan
+from braindecode_samba.scan.chunks import chunked_scan, sum_dtype
 
 # mamba-ssm's kernel computes offsets in 32 bits: beyond some 61,000 steps, fewer with a
 # wide batch, it is silently wrong (state-spaces/mamba #1015).
@@ -102,9 +102,9 @@ def ssd_scan(
         raise ValueError(f"chunk_size={chunk_size} is empty; pass 1 or more, or None")
     groups = B.shape[2]
     if dt_bias is not None:
-        dt = dt.to(_sum_dtype(x)) + dt_bias
+        dt = dt.to(sum_dtype(x)) + dt_bias
     if dt_softplus:
-        dt = F.softplus(dt.to(_sum_dtype(x)))
+        dt = F.softplus(dt.to(sum_dtype(x)))
     if dt_limit != (0.0, float("inf")):
         dt = dt.clamp(*dt_limit)
     y, state = grouped_scan(
@@ -138,7 +138,7 @@ def grouped_scan(
     Parameters
     ----------
     x, dt, A, B, C, D, initial_state
-        As for `chunked_scan`, in any float dtype.
+        As for `chunked_scan`.
     chunk_size : int
         Steps in a chunk; 0 takes the backend's default.
     backend : {"auto", "torch", "mamba_ssm"}
@@ -156,43 +156,8 @@ def grouped_scan(
         with torch.autocast(x.device.type, enabled=False):
             if _use_kernel(backend, x):
                 return _kernel_scan(x, dt, A, B, C, D, initial_state, chunk_size)
-            return _torch_scan(x, dt, A, B, C, D, initial_state, chunk_size)
-    return _torch_scan(x, dt, A, B, C, D, initial_state, chunk_size)
-
-
-def _torch_scan(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    state: Tensor | None,
-    chunk_size: int,
-) -> tuple[Tensor, Tensor]:
-    wide = _sum_dtype(x)
-    y, state = chunked_scan(
-        x.to(wide),
-        dt.to(wide),
-        A.to(wide),
-        B.to(wide),
-        C.to(wide),
-        None if D is None else D.to(wide),
-        None if state is None else state.to(wide),
-        chunk_size if chunk_size > 0 else default_chunk_size(x.shape[4], x.is_cuda),
-    )
-    return y.to(x.dtype), state
-
-
-def _sum_dtype(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def default_chunk_size(head_dim: int, on_gpu: bool) -> int:
-    """Choose the steps in one chunk: near twice the state, products are balanced."""
-    if on_gpu:
-        return 64
-    return 32 if head_dim >= 32 else 16
+            return chunked_scan(x, dt, A, B, C, D, initial_state, chunk_size)
+    return chunked_scan(x, dt, A, B, C, D, initial_state, chunk_size)
 
 
 def recurrent_scan(

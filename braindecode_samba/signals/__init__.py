@@ -9,20 +9,22 @@ from braindecode_samba.signals.mirroring import mirror_channels, mirror_windows
 from braindecode_samba.signals.montages import (
     Montage,
     available_montages,
-    check_positions,
-    chs_info_from_names,
-    colin27_head_transform,
     load_montage,
     montage_from_raw,
-    positions_from_chs_info,
+    write_montage,
+)
+from braindecode_samba.signals.positions import check_positions, positions_from_chs_info
+from braindecode_samba.signals.simulated_set import SimulatedMotorImagery
+from braindecode_samba.signals.simulation import EEGSimulator
+from braindecode_samba.signals.template import (
+    chs_info_from_names,
+    colin27_head_transform,
     positions_from_names,
     target_names,
     target_positions,
     to_colin27_mri,
     to_head,
-    write_montage,
 )
-from braindecode_samba.signals.simulation import EEGSimulator, SimulatedMotorImagery
 
 __all__ = [
     "EEGSimulator",

@@ -77,6 +77,14 @@ def read_recordings(X: Any, exclude: str | Collection[str]) -> list[Recording] |
     return None
 
 
+def describes_itself(X: Any) -> bool:
+    """Whether windows bring their own channels and rate."""
+    if isinstance(X, list | tuple) and X:
+        return all(isinstance(item, mne.BaseEpochs) for item in X)
+    kinds = mne.BaseEpochs | WindowsDataset | EEGWindowsDataset | BaseConcatDataset
+    return isinstance(X, kinds)
+
+
 def _name_apart(recordings: list[Recording]) -> list[Recording]:
     """Call each item of a list a recording where nobody says more.
 

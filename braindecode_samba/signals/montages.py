@@ -22,35 +22,15 @@ from braindecode_samba.signals.positions import (
 )
 from braindecode_samba.signals.template import (
     check_names,
-    chs_info_from_names,
-    colin27_head_transform,
     describe_channels,
-    positions_from_names,
     refuse_unknown,
     resolve_template,
-    target_names,
-    target_positions,
     template_positions,
-    to_colin27_mri,
     to_head,
 )
-
-__all__ = [
-    "Montage",
-    "available_montages",
-    "check_positions",
-    "chs_info_from_names",
-    "colin27_head_transform",
-    "load_montage",
-    "montage_from_raw",
-    "positions_from_chs_info",
-    "positions_from_names",
-    "target_names",
-    "target_positions",
-    "to_colin27_mri",
-    "to_head",
-    "write_montage",
-]
+from braindecode_samba.signals.template import (
+    positions_from_names as positions_from_names,
+)
 
 _FRAMES = ("head", "colin27_mri")
 _COLUMNS = ("name", "x", "y", "z", "frame")

@@ -29,7 +29,7 @@ def thinned_too(
         Of one montage.
     montages : sequence
         Names of shipped montages (`braindecode_samba.load_montage`), or lists of names
-        of electrodes.
+        of electrodes and of pairs, as "FC3-CP3".
 
     Returns
     -------
@@ -50,15 +50,16 @@ def thinned_too(
             "montages thins out one montage, and X holds several: leave it out"
         )
     n, n_chans, _ = windows.x.shape
-    chosen = [np.arange(n_chans)]
-    chosen += [_electrodes(windows, montage) for montage in montages]
-    x = np.zeros((len(chosen) * n, *windows.x.shape[1:]), np.float32)
-    positions = np.zeros((len(x), n_chans, 3))
-    ch_mask = np.zeros((len(x), n_chans), bool)
-    for k, electrodes in enumerate(chosen):
-        part = (slice(k * n, (k + 1) * n), slice(len(electrodes)))
-        x[part] = windows.x[:, electrodes]
-        positions[part] = windows.positions[electrodes]
+    chosen = [(np.eye(n_chans, dtype=np.float32), windows.positions)]
+    chosen += [_leads(windows, montage) for montage in montages]
+    most = max(len(leads) for leads, _ in chosen)
+    x = np.zeros((len(chosen) * n, most, windows.x.shape[2]), np.float32)
+    positions = np.zeros((len(x), most, 3))
+    ch_mask = np.zeros((len(x), most), bool)
+    for k, (leads, places) in enumerate(chosen):
+        part = (slice(k * n, (k + 1) * n), slice(len(leads)))
+        x[part] = leads @ windows.x
+        positions[part] = places
         ch_mask[part] = True
     rows = np.tile(np.arange(n), len(chosen))
     which = np.repeat(np.arange(len(chosen)), n)
@@ -80,17 +81,27 @@ def thinned_too(
     return thinned, rows
 
 
-def _electrodes(windows: Windows, montage: str | Sequence[str]) -> NDArray[np.intp]:
+def _leads(
+    windows: Windows, montage: str | Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What makes the leads of a montage of electrodes, and where they lie."""
     if isinstance(montage, str):
-        found = load_montage(montage)
-        names, places = list(found.names), found.positions
+        names: Sequence[str] = load_montage(montage).names
     else:
-        names, places = list(montage), positions_from_names(montage)
-    distances = cdist(places, windows.positions)
-    if (distances.min(axis=1) > _NEAR).any():
-        worst = int(distances.min(axis=1).argmax())
+        names = list(montage)
+    leads = np.zeros((len(names), windows.x.shape[1]), np.float32)
+    for row, name in enumerate(names):
+        # a pair is the first electrode less the second
+        for sign, electrode in zip((1, -1), name.split("-"), strict=False):
+            leads[row, _nearest(windows, electrode)] += sign
+    return leads, positions_from_names(names)
+
+
+def _nearest(windows: Windows, name: str) -> int:
+    distances = cdist(positions_from_names([name]), windows.positions)[0]
+    if distances.min() > _NEAR:
         raise ValueError(
-            f"montages asks for {names[worst]}, and X has no electrode within "
+            f"montages asks for {name}, and X has no electrode within "
             f"{_NEAR * 1e3:g} mm of it: pass a montage whose electrodes X has"
         )
-    return np.unique(distances.argmin(axis=1))
+    return int(distances.argmin())

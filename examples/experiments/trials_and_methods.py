@@ -18,6 +18,7 @@ from tqdm import tqdm
 from braindecode_samba import RecordingAligner, positions_from_names
 from braindecode_samba._paths import whole_file
 from braindecode_samba.evaluation import (
+    BraindecodeNet,
     ResumableTable,
     band_power,
     checkpoint_digest,
@@ -26,7 +27,6 @@ from braindecode_samba.evaluation import (
     fine_tuned,
     from_scratch,
     linear_probe,
-    network,
     nonlinear_probe,
     tangent_space,
 )
@@ -209,7 +209,7 @@ def make_method(
     if method == "band-power":
         return band_power(sfreq=SFREQ)
     if method in NETWORKS:
-        return network(NETWORKS[method], sfreq=SFREQ, **drawn, **budget)
+        return BraindecodeNet(NETWORKS[method], sfreq=SFREQ, **drawn, **budget)
     if method == "scratch":
         return from_scratch(
             trunk_lr_factor=trunk_lr, **channels, **drawn, **budget, **shape, **own

@@ -23,8 +23,6 @@ from braindecode_samba.evaluation.recipes.recipe import (
     raw_from_microvolts,
 )
 
-__all__ = ["read_dreamer", "read_listed_recordings", "read_stew"]
-
 _STEW_FILE = re.compile(r"sub(\d+)_(lo|hi)\.txt")
 _STEW_RATE = 128.0
 # on a scale of 1 to 9, as the paper of the predecessor divides it

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from moabb.datasets.base import BaseDataset
     from moabb.paradigms.base import BaseParadigm
 
-__all__ = ["read_left_right", "read_p300"]
 
 # rates that are no multiples of the recipe's give a sample more or less: what lies
 # behind the window is cut off

@@ -20,8 +20,6 @@ from braindecode_samba.evaluation.recipes.recipe import (
     need_folder,
 )
 
-__all__ = ["read_competition_p300"]
-
 _RATE = 240
 _THIRD = {"A": "Subject_A_Train.mat", "B": "Subject_B_Train.mat"}
 # sessions 10 and 11 came with labels; the competition asked for those of session 12

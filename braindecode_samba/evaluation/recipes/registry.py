@@ -17,8 +17,6 @@ from braindecode_samba.evaluation.recipes.recipe import Recipe
 from braindecode_samba.evaluation.recipes.scores import published_scores
 from braindecode_samba.evaluation.recipes.tuab import read_tuab
 
-__all__ = ["describe_recipes", "get_recipe", "list_recipes"]
-
 _BAND = (0.5, 40.0)
 _EMOTIV = "emotiv_epoc_14"
 _LISTED = (

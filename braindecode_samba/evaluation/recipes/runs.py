@@ -20,8 +20,6 @@ from braindecode_samba.evaluation.recipes.recipe import (
 from braindecode_samba.evaluation.recipes.registry import get_recipe
 from braindecode_samba.evaluation.recipes.scores import published_scores
 
-__all__ = ["run_recipe", "split_by_subject"]
-
 # names of the table: scikit-learn's scorers
 _METRICS = {
     "accuracy": "accuracy",

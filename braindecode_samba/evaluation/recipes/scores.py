@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-__all__ = ["published_scores"]
-
 
 def published_scores(recipe: str | None = None) -> pd.DataFrame:
     """Give the published scores of a recipe, or of all.

@@ -21,8 +21,6 @@ from braindecode_samba.evaluation.recipes.recipe import (
     need_folder,
 )
 
-__all__ = ["read_tuab"]
-
 _VERSION = "v3.0.1"
 # braindecode takes labels and parts from any folder above a file
 _MISLEADING = {"normal", "abnormal", "train", "eval"}

@@ -1,0 +1,212 @@
+"""What both models share: signals, positions and trunk, and loading themselves.
+
+The models join the trunk (`braindecode_samba.nn.trunk`) with positions from
+`braindecode_samba.signals`; training loops and scikit-learn's rules live in
+`braindecode_samba.estimators`.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braindecode_samba.nn.scaling import MODEL_SFREQ
+from braindecode_samba.nn.trunk import Positions, Trunk
+from braindecode_samba.signals import template
+from braindecode_samba.signals.positions import check_positions, positions_from_chs_info
+
+FRAMES = ("head", "colin27_mri")
+
+
+class PositionedModel:
+    """The arguments of both models, see `SAMBA`, and what both do with positions.
+
+    Stands before braindecode's mixin among the bases of a model, and has it not among
+    its own: braindecode would note these arguments in place of the model's.
+    """
+
+    n_chans: int
+    n_outputs: int
+    to: Callable[..., Self]
+
+    def __init__(
+        self,
+        n_outputs: int | None = None,
+        n_chans: int | None = None,
+        chs_info: list[dict[str, Any]] | None = None,
+        n_times: int | None = None,
+        input_window_seconds: float | None = None,
+        sfreq: float | None = None,
+        *,
+        model_sfreq: float = MODEL_SFREQ,
+        scale: str | None = "window",
+        spatial_init: str = "distance",
+        d_state: int = 16,
+        d_conv: int = 2,
+        expand: int = 8,
+        target_positions: list[list[float]] | None = None,
+        coordinate_frame: str = "head",
+    ) -> None:
+        super().__init__(  # type: ignore[call-arg]
+            n_outputs=n_outputs,
+            n_chans=n_chans,
+            chs_info=chs_info,
+            n_times=n_times,
+            input_window_seconds=input_window_seconds,
+            sfreq=sfreq,
+        )
+        if coordinate_frame not in FRAMES:
+            raise ValueError(
+                f"coordinate_frame={coordinate_frame!r} is unknown; pass one of "
+                f"{FRAMES}"
+            )
+        self.trunk = Trunk(
+            _targets(target_positions, coordinate_frame),
+            _default_positions(_told(self, "chs_info"), coordinate_frame),
+            sfreq=_told(self, "sfreq"),
+            model_sfreq=model_sfreq,
+            scale=scale,
+            spatial_init=spatial_init,
+            d_state=d_state,
+            d_conv=d_conv,
+            expand=expand,
+        )
+
+    def spatial_weights(
+        self, pos: Tensor | None = None, ch_mask: Tensor | None = None
+    ) -> Tensor:
+        """Tell what each electrode contributes to each target.
+
+        Parameters
+        ----------
+        pos : Tensor, shape (n_chans, 3) or (batch, n_chans, 3), optional
+            Electrode positions, metres; those of ``chs_info`` by default.
+        ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
+            True where a channel is present.
+
+        Returns
+        -------
+        Tensor, shape (n_targets, n_chans) or (batch, n_targets, n_chans)
+            Positive weights that sum to 1 over the channels.
+        """
+        return self.trunk.spatial_weights(pos, ch_mask)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        map_location: str | torch.device = "cpu",
+        **arguments: Any,
+    ) -> Self:
+        """Load a trained model, or nothing: `braindecode_samba.load_checkpoint`.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path : str or path-like
+            A shipped checkpoint, a folder, a file or ``"owner/name"`` on the hub.
+        map_location : str or torch.device
+            Device of the model.
+        **arguments
+            Of `braindecode_samba.load_checkpoint`: signals and options of the model,
+            ``verbose``, and those of the hub.
+
+        Returns
+        -------
+        SAMBA or SAMBAReconstructor
+            In evaluation mode.
+
+        Raises
+        ------
+        ValueError, TypeError, ImportError
+            As for `braindecode_samba.load_checkpoint`.
+        """
+        if PositionedModel not in cls.__bases__:
+            # classes made of these, as braindecode's interpolating ones, have options
+            # of their own
+            return super().from_pretrained(  # type: ignore[misc]
+                pretrained_model_name_or_path, map_location=map_location, **arguments
+            )
+        # late: loading builds these models, so its room lies behind this module, but
+        # braindecode expects that a model class can load itself
+        from braindecode_samba.checkpoints import load_checkpoint
+
+        model, _ = load_checkpoint(  # type: ignore[type-var]
+            pretrained_model_name_or_path, cls, **arguments
+        )
+        return model.to(map_location)
+
+    def get_output_shape(self) -> tuple[int, ...]:
+        """Shape of the output for one window, see `EEGModuleMixin`."""
+        with _stand_in_positions(self):
+            return super().get_output_shape()  # type: ignore[misc]
+
+    def get_torchinfo_statistics(self, *args: Any, **kwargs: Any) -> Any:
+        """Table of layers, see `EEGModuleMixin`."""
+        with _stand_in_positions(self):
+            return super().get_torchinfo_statistics(*args, **kwargs)  # type: ignore[misc]
+
+
+def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    """Put the arguments of `PositionedModel` in place of ``**shared``, for all readers.
+
+    skorch, braindecode and pydantic read a model's arguments off its signature.
+    """
+    own = inspect.signature(init).parameters.values()
+    common = inspect.signature(PositionedModel.__init__).parameters
+    listed = [p for p in own if p.name not in common and p.kind is not p.VAR_KEYWORD]
+    signature = inspect.Signature([*common.values(), *listed])
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    return init
+
+
+def _told(model: Any, name: str) -> Any:
+    """Give what a model was told of its signals, or None, where braindecode raises."""
+    try:
+        return getattr(model, name)
+    except ValueError:
+        return None
+
+
+def _targets(given: Sequence[Sequence[float]] | None, frame: str) -> Tensor:
+    if given is not None:
+        places = check_positions(given)
+    elif frame == "colin27_mri":
+        places = template.to_colin27_mri(template.target_positions())
+    else:
+        places = template.target_positions()
+    return torch.tensor(places, dtype=torch.float32)
+
+
+def _default_positions(chs_info: Any, frame: str) -> Positions:
+    default = rotation = shift = None
+    if chs_info is not None:
+        places = positions_from_chs_info(chs_info, unknown="nan")
+        if frame == "colin27_mri":
+            places = template.to_colin27_mri(places)
+        if np.isfinite(places).all():
+            default = torch.tensor(places, dtype=torch.float32)
+    if frame == "colin27_mri":
+        inverse = torch.tensor(np.linalg.inv(template.colin27_head_transform())).float()
+        rotation, shift = inverse[:3, :3], inverse[:3, 3]
+    return Positions(default, rotation, shift)
+
+
+@contextmanager
+def _stand_in_positions(model: PositionedModel) -> Iterator[None]:
+    """Positions for calls that are about shapes alone."""
+    positions = model.trunk.positions
+    if positions.default is not None:
+        yield
+        return
+    targets = model.trunk.spatial.target_positions
+    positions.default = targets.new_zeros(_told(model, "n_chans") or 1, 3)
+    try:
+        yield
+    finally:
+        positions.default = None

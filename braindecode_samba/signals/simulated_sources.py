@@ -1,0 +1,150 @@
+"""The sources of simulated EEG: where they lie in the head, and their time courses.
+
+Dipoles in MNE's sphere model.  What trials do to them, and how electrodes record them,
+is in `simulation`.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import mne
+import numpy as np
+from scipy.fft import irfft, rfftfreq
+
+from braindecode_samba.signals.template import (
+    info_at,
+    positions_from_names,
+    target_names,
+    target_positions,
+)
+
+# Signals are made at this rate and then brought to the user's, so that one seed is
+# one brain at every rate.
+RATE = 256
+RAMP_SECONDS = 0.3
+
+SOURCES = ("mu_left", "mu_right", "alpha")
+_ANCHORS = ("C3", "C4", "POz")
+# distance from the centre in head radii, and root mean square in A m at rest
+_DEPTHS = (0.75, 0.75, 0.7)
+_MOMENTS = (26e-9, 26e-9, 45e-9)
+_N_BACKGROUND = 100
+_BACKGROUND_MOMENT = 36e-9
+
+
+@lru_cache(maxsize=1)
+def _head() -> tuple[mne.bem.ConductorModel, np.ndarray]:
+    """Sphere through the colin27 template, and the directions of the anchors."""
+    info = info_at(target_names(), target_positions())
+    sphere = mne.make_sphere_model("auto", "auto", info, verbose="error")
+    return sphere, _unit(positions_from_names(_ANCHORS) - sphere["r0"])
+
+
+def head_centre() -> np.ndarray:
+    """Centre of the sphere, (3,), metres."""
+    return _head()[0]["r0"]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Brain:
+    """One subject: the three named sources first, then the background."""
+
+    places: np.ndarray  # (n_sources, 3), head frame, metres
+    directions: np.ndarray  # (n_sources, 3), unit vectors
+    moments: np.ndarray  # (n_sources,), A m, root mean square at rest
+    strengths: np.ndarray  # (3,), the named sources' amplitude, 1 in the population
+    frequencies: np.ndarray  # (3,), Hz
+    harmonic: float  # beta amplitude over mu amplitude
+    depth: float  # this subject's share of the asked-for desynchronisation
+    exponents: np.ndarray  # (n_background,), of the 1/f power spectra
+
+
+def draw_brain(rng: np.random.Generator) -> Brain:
+    """Draw a subject."""
+    sphere, outward = _head()
+    radius = sphere.radius
+    named = sphere["r0"] + radius * np.array(_DEPTHS)[:, None] * outward
+    named = named + rng.uniform(-0.005, 0.005, (3, 3))
+    named_directions = _unit(outward + rng.uniform(-0.25, 0.25, (3, 3)))
+    strengths = np.exp(rng.normal(0, 0.15, 3))
+
+    shell = radius * rng.uniform(0.3, 0.75, _N_BACKGROUND)
+    elsewhere = _unit(rng.standard_normal((_N_BACKGROUND, 3)))
+    background = sphere["r0"] + shell[:, None] * elsewhere
+    moments = _BACKGROUND_MOMENT * np.exp(rng.normal(0, 0.2, _N_BACKGROUND))
+    mu = rng.uniform(10.0, 12.0)
+    return Brain(
+        places=np.concatenate([named, background]),
+        directions=np.concatenate(
+            [named_directions, _unit(rng.standard_normal((_N_BACKGROUND, 3)))]
+        ),
+        moments=np.concatenate([strengths * _MOMENTS, moments]),
+        strengths=strengths,
+        frequencies=np.array([mu, mu + rng.normal(0, 0.2), rng.uniform(8.5, 11.5)]),
+        harmonic=rng.uniform(0.25, 0.5),
+        depth=rng.uniform(0.4, 1.1),
+        exponents=rng.uniform(0.8, 1.6, _N_BACKGROUND),
+    )
+
+
+def leadfield(brain: Brain, electrodes: np.ndarray) -> np.ndarray:
+    """Volts at each electrode for each source at rest, (n_chans, n_sources)."""
+    info = info_at([str(row) for row in range(len(electrodes))], electrodes)
+    n = len(brain.moments)
+    dipoles = mne.Dipole(
+        np.arange(n), brain.places, np.ones(n), brain.directions, np.full(n, 100)
+    )
+    forward, _ = mne.make_forward_dipole(dipoles, _head()[0], info, verbose="error")
+    return forward["sol"]["data"] * brain.moments
+
+
+def rhythms_of(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:
+    """Resting time courses of the named sources, (3, n_times), unit mean square.
+
+    z is narrow-band complex noise; a motor rhythm is Re z + h Re z²/|z|, whose second
+    part is the beta rhythm at twice the frequency, locked to mu as in real EEG.
+    """
+    freqs = np.fft.fftfreq(n_times, 1 / RATE)
+    noise = rng.standard_normal((2, 3, n_times))
+    bell = np.exp(-0.5 * (freqs - brain.frequencies[:, None]) ** 2)
+    z = np.fft.ifft((noise[0] + 1j * noise[1]) * bell)
+    share = np.array([[brain.harmonic], [brain.harmonic], [0.0]])
+    waves = z.real + share * (z * np.exp(1j * np.angle(z))).real
+    return waves / np.sqrt(np.mean(waves**2, axis=1, keepdims=True))
+
+
+def pink_noise(
+    rng: np.random.Generator, exponents: np.ndarray, n_times: int
+) -> np.ndarray:
+    """Noise with power 1/f^exponent above 0.5 Hz, (n, n_times), unit mean square."""
+    freqs = rfftfreq(n_times, 1 / RATE).astype(np.float32)
+    gain = np.maximum(freqs, 0.5) ** (-exponents[:, None].astype(np.float32) / 2)
+    gain[:, 0] = 0
+    shape = (len(exponents), 2 * len(freqs))
+    spectrum = rng.standard_normal(shape, dtype=np.float32).view(np.complex64)
+    spectrum *= gain
+    waves = irfft(spectrum, n=n_times, overwrite_x=True)
+    waves /= np.sqrt(np.mean(waves**2, axis=1, keepdims=True))
+    return waves
+
+
+def envelope(
+    factors: np.ndarray, starts: np.ndarray, stops: np.ndarray, n_times: int
+) -> np.ndarray:
+    """Amplitude over time, (3, n_times): 1 at rest, `factors` (n_trials, 3) in trials.
+
+    Each trial's factor is reached by a raised-cosine ramp that ends at its start and
+    left by one that begins at its stop (both in samples).
+    """
+    envelope = np.ones((3, n_times))
+    n_ramp = round(RAMP_SECONDS * RATE)
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(n_ramp) + 0.5) / n_ramp)
+    for factor, start, stop in zip(factors, starts, stops, strict=True):
+        weight = np.concatenate([rise, np.ones(stop - start), rise[::-1]])
+        piece = slice(start - n_ramp, stop + n_ramp)
+        envelope[:, piece] += (factor[:, None] - 1) * weight
+    return envelope
