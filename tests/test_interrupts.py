@@ -122,19 +122,18 @@ def test_an_interrupted_update_changes_nothing(event):
     assert same(learnt(decoder.partial_fit(X, Y)), learnt(twin.partial_fit(X, Y)))
 
 
-def test_an_update_that_diverges_changes_nothing():
+def test_an_update_that_diverges_changes_nothing(monkeypatch):
     decoder = gradients(max_epochs=1).fit(X, Y)
     before = learnt(decoder)
-    decoder.net_.set_params(lr=1e30)
-    for _ in range(2):
-        with pytest.raises(ValueError, match="diverged.*lower lr"):
-            for _ in range(5):
-                decoder.partial_fit(1e3 * X, Y)
-        break
-    assert all(
-        torch.isfinite(v).all() or "scale" in n for n, v in learnt(decoder).items()
-    )
-    assert before.keys() == learnt(decoder).keys()
+    get_loss = type(decoder.net_).get_loss
+
+    def infinite(self, *args, **kwargs):
+        return get_loss(self, *args, **kwargs) * torch.inf
+
+    monkeypatch.setattr(type(decoder.net_), "get_loss", infinite)
+    with pytest.raises(ValueError, match="diverged.*lower lr"):
+        decoder.partial_fit(X, Y)
+    assert same(learnt(decoder), before)
 
 
 def test_validation_stops_where_somebody_interrupts():

@@ -73,14 +73,17 @@ class InterruptibleRegressor(Interruptible, EEGRegressor):
 
 
 @contextmanager
-def attributes_kept(fitted: object) -> Iterator[None]:
-    """Put all attributes of an object back unless all goes well."""
-    before = dict(vars(fitted))
+def attributes_kept(net: skorch.NeuralNet) -> Iterator[None]:
+    """Put all attributes of a net back unless all goes well."""
+    before = dict(vars(net))
+    if net.initialized_:
+        # skorch empties the one that there is
+        before["history_"] = History(net.history)
     try:
         yield
     except BaseException:
-        vars(fitted).clear()
-        vars(fitted).update(before)
+        vars(net).clear()
+        vars(net).update(before)
         raise
 
 
