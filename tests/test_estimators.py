@@ -231,21 +231,6 @@ class TestLearning:
             decoder.fit(X, LABELS)
         assert not hasattr(decoder, "net_")
 
-    @pytest.mark.parametrize("n_passes", [0, 1])
-    def test_an_interrupt_keeps_whole_passes(self, X, n_passes):
-        class Interrupt(Callback):
-            def on_batch_end(self, net, **kwargs):
-                if len(net.history) > n_passes:
-                    raise KeyboardInterrupt
-
-        decoder = quick(**ON_ARRAYS, max_epochs=3, callbacks=[Interrupt()])
-        if n_passes:
-            assert decoder.fit(X, LABELS).predict(X).shape == (12,)
-        else:
-            with pytest.raises(KeyboardInterrupt):
-                decoder.fit(X, LABELS)
-            assert not hasattr(decoder, "net_")
-
     def test_numbers_of_numpy_are_settings_too(self, X):
         decoder = quick(
             **ON_ARRAYS,

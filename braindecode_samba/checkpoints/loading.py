@@ -37,6 +37,7 @@ from braindecode_samba.checkpoints.files import (
     read_tensors,
 )
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.reference import (
     layer_sizes,
     reference_name,
@@ -299,7 +300,7 @@ def _build_saved(checkpoint: Checkpoint, files: CheckpointFiles) -> nn.Module:
     """Network like the one that was saved, with random weights."""
     try:
         # the caller's random numbers are for the network that is asked for
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             return checkpoint.saved_class(**checkpoint.saved)
     except (ValueError, TypeError, RuntimeError) as error:
         path = files.path if checkpoint.published else files.config_path

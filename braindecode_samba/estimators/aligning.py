@@ -22,6 +22,7 @@ from braindecode_samba.signals.whitening import (
     covariance_of,
     inverse_root,
     mean_shape,
+    same_places,
 )
 
 # name of a recording that has none
@@ -51,10 +52,8 @@ class Person:
 
     def at(self, positions: NDArray[np.float64]) -> "Person | None":
         """Give the same at some of the electrodes, in their order, or None."""
-        distances = cdist(positions, self.positions)
-        order = distances.argmin(axis=1)
-        near = distances[np.arange(len(order)), order] < _SAME_PLACE
-        if not near.all() or len(set(order)) < len(order):
+        order = same_places(positions, self.positions)
+        if order is None:
             return None
         matrix = self.covariance.matrix[np.ix_(order, order)]
         covariance = self.covariance._replace(matrix=matrix)
@@ -138,7 +137,7 @@ class Alignment:
         for key in np.unique(keys).tolist():
             rows = np.flatnonzero(keys == key)
             own, positions = signals_of(windows, rows)
-            person = self._known(key, positions) if remembered else None
+            person = self._known(key, positions)
             if self.mode == "whiten":
                 known = covariance_of(own, key) if person is None else person.covariance
                 own = self.whitener(known, positions) @ own

@@ -5,6 +5,7 @@
 `braindecode_samba.estimators.gradients`.
 """
 
+import copy
 import functools
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import skorch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.checkpoints import CheckpointReport, open_checkpoint
@@ -27,12 +29,11 @@ from braindecode_samba.estimators.base import (
     default_positions,
     draw_seed,
     samples,
-    seeded,
 )
+from braindecode_samba.estimators.callbacks import copy_where_possible
 from braindecode_samba.estimators.finetuning import Finetune, freeze
 from braindecode_samba.estimators.gradients import (
     build_net,
-    refuse_untrained,
     train,
     train_once,
 )
@@ -41,6 +42,7 @@ from braindecode_samba.estimators.saving import SavedDecoder
 from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
@@ -165,7 +167,7 @@ class Decoder(DecoderSettings, SavedDecoder):
             targets = targets[rows]
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
-        with seeded(seed, net.device):
+        with seeded(seed):
             net.initialize()
             report = self._prepare(net.module_, aligned, checkpoint)
             solve = functools.partial(self._solve, net, alignment)
@@ -235,7 +237,7 @@ class Decoder(DecoderSettings, SavedDecoder):
     def _begin(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
     ) -> Self:
-        self._check_settings()
+        self._check_settings(in_passes=False)
         if self.start == "solved":
             raise ValueError(
                 "start='solved' needs all training windows at once: call fit first, or "
@@ -249,16 +251,23 @@ class Decoder(DecoderSettings, SavedDecoder):
         net = self._build_net(windows, learned, targets, checkpoint)
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
-        with seeded(seed, net.device):
+        with seeded(seed):
             net.initialize()
         report = self._prepare(net.module_, aligned, checkpoint)
         batch = samples(aligned, default_positions(windows))
         train_once(net, batch, targets, seed + 1)
-        refuse_untrained(net)
         self._adopt(net, windows, learned, seed, report)
         self._alignment, self.evidence_ = alignment, None
         self._n_updates = 1
         return self
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone as scikit-learn does, and share callbacks that can't be copied."""
+        bare = copy.copy(self)
+        bare.callbacks = None
+        clone = BaseEstimator.__sklearn_clone__(bare)
+        clone.callbacks = copy_where_possible(self.callbacks)
+        return clone
 
     def _open_checkpoint(self) -> Checkpoint | None:
         if self.checkpoint is None:

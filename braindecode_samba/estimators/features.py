@@ -19,13 +19,13 @@ from braindecode_samba.checkpoints.contents import Checkpoint
 from braindecode_samba.estimators.base import (
     choose_device,
     draw_seed,
-    seeded,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.saving import Known, SavedEstimator
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.heads import stage_variances
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.recordings import (
     Recording,
     encode_in_parts,
@@ -180,7 +180,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         if self.model is None:
             params = {"n_outputs": 1, **self._signal_params(windows)}
             report = None
-            with seeded(draw_seed(self.random_state), torch.device("cpu")):
+            with seeded(draw_seed(self.random_state)):
                 if self.checkpoint is None:
                     model = SAMBA(**params)
                 else:

@@ -23,8 +23,8 @@ from braindecode_samba.estimators.base import (
     choose_device,
     default_positions,
     samples,
-    seeded,
 )
+from braindecode_samba.estimators.callbacks import as_list, watchers_told
 from braindecode_samba.estimators.finetuning import (
     adamw,
     highest_rates,
@@ -33,6 +33,7 @@ from braindecode_samba.estimators.finetuning import (
 )
 from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Rows, Windows
 
 _MAX_GRADIENT_NORM = 1.0
@@ -91,7 +92,7 @@ def build_net(
     """
     callbacks: list[Any] = [
         ("clipping", GradientNormClipping(_MAX_GRADIENT_NORM)),
-        *_callbacks_of(decoder),
+        *as_list(decoder.callbacks),
     ]
     net = decoder._net_class(
         SAMBA,
@@ -111,10 +112,6 @@ def build_net(
     # all is known: braindecode need not guess from the samples
     net.signal_args_set_ = True
     return net
-
-
-def _callbacks_of(decoder: DecoderSettings) -> list[Any]:
-    return copy.deepcopy(list(decoder.callbacks or ()))
 
 
 def train(
@@ -232,8 +229,8 @@ def _run(
         net.callbacks.append((_SCHEDULE, schedule))
         net.callbacks_.append((_SCHEDULE, schedule.initialize()))
     known = default_positions(windows)
-    net.partial_fit(samples(windows.select(rows), known), targets[rows])
-    refuse_untrained(net)
+    with watchers_told():
+        net.partial_fit(samples(windows.select(rows), known), targets[rows])
 
 
 def train_once(
@@ -244,7 +241,7 @@ def train_once(
 ) -> None:
     """Train for one pass; the seed makes it the same whatever happened before."""
     net.set_params(max_epochs=1)
-    with seeded(seed, net.device):
+    with seeded(seed), watchers_told():
         net.partial_fit(batch, targets)
 
 
@@ -279,15 +276,3 @@ def _end_schedule(net: skorch.NeuralNet) -> None:
     """Leave a constant rate: what may follow, partial_fit, has no end to run to."""
     for callbacks in (net.callbacks, net.callbacks_):
         callbacks[:] = [one for one in callbacks if _name(one) != _SCHEDULE]
-
-
-def refuse_untrained(net: skorch.NeuralNet) -> None:
-    """Refuse a net whose training did not come to a finite loss."""
-    losses = [row["train_loss"] for row in net.history if "train_loss" in row]
-    if not losses:
-        # skorch ends a pass that is interrupted and goes on as if it were trained
-        raise KeyboardInterrupt("interrupted before the end of the first pass")
-    if not math.isfinite(losses[-1]):
-        raise ValueError(
-            f"training diverged to a loss of {losses[-1]}: lower lr={net.lr:g}"
-        )

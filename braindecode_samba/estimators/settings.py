@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import skorch
 from sklearn.utils import check_scalar
 
-from braindecode_samba.estimators.base import WindowEstimator
+from braindecode_samba.estimators.base import WindowEstimator, choose_device
+from braindecode_samba.estimators.callbacks import as_list, check_watchers
 from braindecode_samba.estimators.finetuning import Finetune, check_finetune
 from braindecode_samba.signals.inputs import RandomState
 
@@ -35,8 +36,12 @@ class DecoderSettings(WindowEstimator):
     device: str
     random_state: RandomState
 
-    def _check_settings(self) -> None:
-        """Refuse settings that can't be used, or not together."""
+    def _check_settings(self, *, in_passes: bool = True) -> None:
+        """Refuse settings that can't be used, or not together.
+
+        ``in_passes`` says whether `fit` trains, which may hold windows out;
+        ``partial_fit`` never does.
+        """
         if self.start not in STARTS:
             raise ValueError(f"start={self.start!r} is unknown: pass one of {STARTS}")
         if self.align not in ("auto", True, False):
@@ -77,3 +82,12 @@ class DecoderSettings(WindowEstimator):
                 max_val=1,
                 include_boundaries="neither",
             )
+        choose_device(self.device)
+        if not in_passes:
+            remedy = "partial_fit holds none out, call fit with validation_split=0.2"
+            check_watchers(self.callbacks, remedy)
+        # from a solved head on, people are held out in any case
+        elif self.validation_split is None and not (solved and self.max_epochs):
+            check_watchers(self.callbacks, "pass validation_split=0.2")
+        else:
+            as_list(self.callbacks)
