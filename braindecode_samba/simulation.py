@@ -228,6 +228,10 @@ def _pink(rng: np.random.Generator, exponents: np.ndarray, n_times: int) -> np.n
     return waves
 
 
+def _draw_gain(rng: np.random.Generator) -> float:
+    return np.exp(rng.normal(0, 0.1))
+
+
 def _envelope(
     factors: np.ndarray, starts: np.ndarray, stops: np.ndarray, n_times: int
 ) -> np.ndarray:
@@ -361,12 +365,22 @@ class EEGSimulator:
         centre = _head()[0]["r0"]
         return turn.apply(_places(self.info) - centre) + centre
 
+    def _electrode_rngs(self, subject: int, session: int) -> list[np.random.Generator]:
+        """Random numbers of each electrode; its name alone decides."""
+        keys = [zlib.crc32(name.encode()) for name in self.info["ch_names"]]
+        return [self._rng(_ELECTRODE, subject, session, key) for key in keys]
+
+    def _gains(self, subject: int, session: int) -> np.ndarray:
+        """Gain of each electrode in a session, (n_chans,)."""
+        return np.array(
+            [_draw_gain(rng) for rng in self._electrode_rngs(subject, session)]
+        )
+
     def _amplify(self, potentials: np.ndarray, subject: int, session: int) -> None:
-        """Give each electrode its gain and noise, in place; its name alone decides."""
-        for row, name in zip(potentials, self.info["ch_names"], strict=True):
-            name_key = zlib.crc32(name.encode())
-            rng = self._rng(_ELECTRODE, subject, session, name_key)
-            row *= np.exp(rng.normal(0, 0.1))
+        """Give each electrode its gain and noise, in place."""
+        rngs = self._electrode_rngs(subject, session)
+        for row, rng in zip(potentials, rngs, strict=True):
+            row *= _draw_gain(rng)
             row += _SENSOR_NOISE * rng.standard_normal(len(row), dtype=np.float32)
 
     def _record(
