@@ -13,21 +13,27 @@ except OSError as error:
     ) from error
 
 from braindecode_samba.checkpoints import load_checkpoint
-from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures, SAMBARegressor
+from braindecode_samba.estimators import (
+    SAMBAClassifier,
+    SAMBAFeatures,
+    SAMBARegressor,
+    SAMBAStream,
+)
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
-from braindecode_samba.montages import (
+from braindecode_samba.signals import (
+    RecordingAligner,
     chs_info_from_names,
     load_montage,
     positions_from_chs_info,
     positions_from_names,
 )
-from braindecode_samba.stream import SAMBAStream
 
 # braindecode has no plugin hook: its own dictionary makes EEGClassifier("SAMBA") work.
 # A SAMBA that braindecode itself may ship one day is not overwritten.
 models_dict.setdefault("SAMBA", SAMBA)
 
 __all__ = [
+    "RecordingAligner",
     "SAMBA",
     "SAMBAClassifier",
     "SAMBAFeatures",

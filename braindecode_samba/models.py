@@ -1,7 +1,7 @@
 """The two models: SAMBA, a braindecode classifier, and its reconstructing twin.
 
 Both join the shared trunk (`braindecode_samba.nn.trunk`) with positions from
-`braindecode_samba.montages`; training loops and scikit-learn's rules live in
+`braindecode_samba.signals.montages`; training loops and scikit-learn's rules live in
 `braindecode_samba.estimators`.
 """
 
@@ -16,15 +16,6 @@ from braindecode.models.base import EEGModuleMixin
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from braindecode_samba.montages import (
-    check_positions,
-    colin27_head_transform,
-    positions_from_chs_info,
-    to_colin27_mri,
-)
-from braindecode_samba.montages import (
-    target_positions as template_targets,
-)
 from braindecode_samba.nn.heads import WindowFeatures
 from braindecode_samba.nn.long import (
     as_one_layer,
@@ -32,16 +23,23 @@ from braindecode_samba.nn.long import (
     long_window_features,
     rebuild_long_windows,
 )
+from braindecode_samba.nn.recordings import Recording, encode_in_parts, samples_at_layer
 from braindecode_samba.nn.reference import (
     layer_sizes,
     reference_name,
     rename_reference_keys,
 )
+from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Positions, Trunk
 from braindecode_samba.nn.unet import N_FEATURES, Decoder
-from braindecode_samba.recordings import Recording, encode_in_parts, samples_at_layer
-from braindecode_samba.signals import MODEL_SFREQ
+from braindecode_samba.signals.montages import (
+    check_positions,
+    colin27_head_transform,
+    positions_from_chs_info,
+    to_colin27_mri,
+)
+from braindecode_samba.signals.montages import target_positions as template_targets
 
 FRAMES = ("head", "colin27_mri")
 
@@ -108,7 +106,8 @@ class _PositionedModel(EEGModuleMixin, nn.Module):
             return super().from_pretrained(
                 pretrained_model_name_or_path, map_location=map_location, **arguments
             )
-        # it lies behind this module
+        # late: loading builds these models, so its room lies behind this module, but
+        # braindecode expects that a model class can load itself
         from braindecode_samba.checkpoints import load_checkpoint
 
         model, _ = load_checkpoint(pretrained_model_name_or_path, cls, **arguments)
@@ -145,10 +144,10 @@ class SAMBA(_PositionedModel):
         Rate at which the network works, Hz.
     scale : {"window", "channel", "recording"} or None
         How amplitudes are made comparable, see
-        `braindecode_samba.signals.SignalInput`.
+        `braindecode_samba.nn.SignalInput`.
     spatial_init : {"distance", "published"}
         Start of the spatial embedding, see
-        `braindecode_samba.nn.spatial.DistanceWeights`.
+        `braindecode_samba.nn.DistanceWeights`.
     head : {"power", "variance", "components"}
         ``"power"`` (ours): log band power of the spatial embedding, each target against
         its surround, beside the log variance of the deeper stages. ``"variance"``: the
@@ -160,7 +159,7 @@ class SAMBA(_PositionedModel):
     surround : float
         Start of the strength with which the head subtracts a target's surround,
         which is learned. 1 serves recordings as they are; 0 those that were whitened
-        (`braindecode_samba.alignment.RecordingAligner`), which have lost what is common
+        (`braindecode_samba.RecordingAligner`), which have lost what is common
         to all electrodes before.
     d_state, d_conv, expand : int
         Sizes of the Mamba-2 layers; published values by default.
@@ -312,7 +311,7 @@ class SAMBA(_PositionedModel):
         ch_mask: Tensor | None = None,
         layer: str = "pool3",
     ) -> Tensor:
-        """Signals of one stage, see `braindecode_samba.nn.trunk.Trunk.encode`."""
+        """Signals of one stage, see `braindecode_samba.nn.Trunk.encode`."""
         return self.trunk.encode(x, pos, ch_mask, layer)
 
     def encode_recording(
@@ -610,7 +609,7 @@ class SAMBAReconstructor(_PositionedModel):
         signals : Tensor, shape (batch, n_chans, n_times)
             Signals, of which a part may be hidden.
         pos, weights : Tensor
-            As `braindecode_samba.nn.trunk.Trunk.begin` gives them.
+            As `braindecode_samba.nn.Trunk.begin` gives them.
         ch_mask : Tensor of bool, shape (n_chans,) or (batch, n_chans), optional
             True where a channel is present.
 

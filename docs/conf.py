@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from braindecode_samba import __version__
-from braindecode_samba.recipes import describe_recipes
+from braindecode_samba.evaluation.recipes import describe_recipes
 
 # the order of the gallery is a module of this folder
 sys.path.insert(0, str(Path(__file__).parent))

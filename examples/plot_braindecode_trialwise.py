@@ -47,7 +47,7 @@ from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
 
 from braindecode_samba import SAMBA
-from braindecode_samba.simulation import SimulatedMotorImagery
+from braindecode_samba.signals import SimulatedMotorImagery
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--epochs", type=int, default=8)

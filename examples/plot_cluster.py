@@ -31,9 +31,8 @@ from dask.distributed import Client, LocalCluster
 from sklearn.metrics import log_loss, roc_auc_score
 
 from braindecode_samba import SAMBAClassifier
-from braindecode_samba.baselines import band_power
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.evaluation import ResumableTable, band_power
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--epochs", type=int, default=3, help="of SAMBA's training")

@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braindecode_samba import SAMBAClassifier, SAMBAFeatures
-from braindecode_samba.recipes import get_recipe, list_recipes, run_recipe
-from braindecode_samba.simulation import SimulatedMotorImagery
+from braindecode_samba.evaluation.recipes import get_recipe, list_recipes, run_recipe
+from braindecode_samba.signals import SimulatedMotorImagery
 
 moabb.set_log_level("error")
 SMALL = {"d_state": 8, "expand": 2}  # keeps this example short

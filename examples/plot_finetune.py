@@ -10,7 +10,7 @@ simulated EEG::
     python examples/plot_finetune.py
 
 The answer for real recordings differs with the task: scores on PhysioNet's are in the
-README, and ``examples/evaluate.py`` makes the same table for them.
+README, and ``examples/experiments/evaluate.py`` makes the same table for them.
 """
 
 # %%
@@ -25,8 +25,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from braindecode_samba.protocols import fine_tuned, from_scratch
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.evaluation import fine_tuned, from_scratch
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--checkpoint", default="samba-e", help="name, folder or file")

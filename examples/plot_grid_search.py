@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braindecode_samba import SAMBAClassifier, SAMBAFeatures
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--figure", help="file to write the figure to")

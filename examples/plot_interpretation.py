@@ -22,12 +22,11 @@ from mne.decoding import LinearModel
 from sklearn.linear_model import LogisticRegression
 
 from braindecode_samba import SAMBAClassifier, SAMBAFeatures
-from braindecode_samba.interpretation import (
+from braindecode_samba.plots import (
     attribute_decision,
     decision_pattern,
+    electrode_weights,
     log_band_power,
-)
-from braindecode_samba.plots import (
     plot_attribution,
     plot_decision_pattern,
     plot_embedding,
@@ -36,8 +35,7 @@ from braindecode_samba.plots import (
     plot_spatial_weights,
 )
 from braindecode_samba.pretraining import SAMBAPretrainer
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.spatial_weights import electrode_weights
+from braindecode_samba.signals import EEGSimulator
 
 SFREQ, ALPHA = 128, {"alpha": (8, 13)}
 simulator = EEGSimulator(sfreq=SFREQ, seed=1)

@@ -25,9 +25,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from braindecode_samba import SAMBAFeatures
-from braindecode_samba.baselines import band_power
-from braindecode_samba.protocols import linear_probe
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.evaluation import band_power, linear_probe
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--checkpoint", default="samba-e", help="name, folder or file")

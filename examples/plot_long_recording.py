@@ -30,7 +30,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from braindecode_samba import SAMBAClassifier, SAMBAFeatures, SAMBAStream
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--minutes", type=int, default=20, help="more than 10")

@@ -29,7 +29,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from braindecode_samba import SAMBAClassifier, load_montage
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--epochs", type=int, default=6, help="of each training")

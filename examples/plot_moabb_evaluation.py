@@ -45,7 +45,7 @@ from skorch.callbacks import Callback
 from tqdm import tqdm
 
 from braindecode_samba import SAMBAClassifier
-from braindecode_samba.simulation import SimulatedMotorImagery
+from braindecode_samba.signals import SimulatedMotorImagery
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument(

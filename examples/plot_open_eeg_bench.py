@@ -28,8 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from braindecode_samba import SAMBA, chs_info_from_names
-from braindecode_samba.open_eeg_bench import benchmark_arguments
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.evaluation import benchmark_arguments
+from braindecode_samba.signals import EEGSimulator
 
 scratch = tempfile.TemporaryDirectory()
 checkpoint = Path(scratch.name) / "small"

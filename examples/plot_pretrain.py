@@ -36,7 +36,7 @@ from braindecode_samba.pretraining import (
     write_windows,
 )
 from braindecode_samba.pretraining.batches import collate
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--epochs", type=int, default=10)

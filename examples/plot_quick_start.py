@@ -25,7 +25,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from braindecode_samba import SAMBAClassifier
 from braindecode_samba.plots import plot_decision_pattern
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--figure", help="file to write the figure to")

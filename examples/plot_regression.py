@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from braindecode_samba import SAMBARegressor
-from braindecode_samba.baselines import log_band_power
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.evaluation.baselines import log_band_power
+from braindecode_samba.signals import EEGSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--epochs", type=int, default=8, help="of SAMBA's training")

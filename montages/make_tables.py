@@ -1,19 +1,16 @@
 """Make the tables of this folder from MNE's colin27 template.
 
 Run ``python montages/make_tables.py`` after a change of a list below; another folder
-may be named behind it.  `braindecode_samba.montages` knows how a name becomes a place.
+may be named behind it.  `braindecode_samba.signals.montages` knows how a name
+becomes a place.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from braindecode_samba.montages import (
-    Montage,
-    positions_from_names,
-    target_names,
-    write_montage,
-)
+from braindecode_samba import positions_from_names
+from braindecode_samba.signals import Montage, target_names, write_montage
 
 _SOURCE = (
     "Source: the template colin27_1005 of MNE-Python, in MNE's head frame, metres.\n"

@@ -143,11 +143,11 @@ def run_backend(
     dict of str to Tensor
         As for `run_scan`.
     """
-    scan = importlib.import_module("braindecode_samba.nn.scan")
-    scan._use_kernel = lambda backend, x: True
-    scan._KERNEL_MAX_STEPS = arguments.pop("max_steps")
+    dual = importlib.import_module("braindecode_samba.scan.dual")
+    dual._use_kernel = lambda backend, x: True
+    dual._KERNEL_MAX_STEPS = arguments.pop("max_steps")
     leaves = _leaves(tensors)
-    y, state = scan.ssd_scan(**leaves, **arguments, return_final_state=True)
+    y, state = dual.ssd_scan(**leaves, **arguments, return_final_state=True)
     return _answer(y, state, leaves, tensors)
 
 

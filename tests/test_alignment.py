@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 pytest.importorskip("pyriemann", reason="needs pyRiemann")
 
-from braindecode_samba.alignment import RecordingAligner  # noqa: E402
+from braindecode_samba import RecordingAligner  # noqa: E402
 
 N_CHANS = 5
 NAMES = ["C3", "Cz", "C4", "P3", "P4"]

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 from braindecode_samba import load_montage, positions_from_names
-from braindecode_samba.pretraining.augment import MontageAugmentation
+from braindecode_samba.pretraining import Corpus, MontageAugmentation
 from braindecode_samba.pretraining.batches import LengthBatchSampler, collate
-from braindecode_samba.pretraining.corpora import Corpus
 
 
 class Windows(Dataset):

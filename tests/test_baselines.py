@@ -10,13 +10,15 @@ from sklearn.metrics import roc_auc_score
 
 pytest.importorskip("pyriemann", reason="needs pyRiemann")
 
-from braindecode_samba.baselines import (  # noqa: E402
+from braindecode_samba.evaluation import (  # noqa: E402
     band_power,
-    bandpass,
     csp_lda,
-    log_band_power,
     network,
     tangent_space,
+)
+from braindecode_samba.evaluation.baselines import (  # noqa: E402
+    bandpass,
+    log_band_power,
 )
 
 SFREQ = 128

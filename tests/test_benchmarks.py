@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from braindecode_samba import SAMBAReconstructor
 from braindecode_samba.nn.reference import rename_reference_keys
-from braindecode_samba.nn.scan import ssd_scan
+from braindecode_samba.scan import ssd_scan
 
 
 @pytest.fixture(scope="module")

@@ -25,12 +25,12 @@ from braindecode_samba import (
     chs_info_from_names,
     load_checkpoint,
 )
-from braindecode_samba.checkpoint_files import (
+from braindecode_samba.checkpoints import CheckpointError, open_checkpoint
+from braindecode_samba.checkpoints.files import (
     read_checkpoint_files,
     read_tensors,
     shipped_checkpoints,
 )
-from braindecode_samba.checkpoints import CheckpointError, open_checkpoint
 from braindecode_samba.models import to_colin27_mri
 from braindecode_samba.pretraining.saving import write_checkpoint
 
@@ -296,7 +296,7 @@ def shipped(written, tmp_path, monkeypatch):
     shutil.copytree(written, root / "samba-e")
     (root / "README.md").write_text("")
     monkeypatch.setattr(
-        "braindecode_samba.checkpoint_files.data_folder", lambda kind: root
+        "braindecode_samba.checkpoints.files.data_folder", lambda kind: root
     )
     return root
 

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from braindecode_samba import SAMBAClassifier
-from braindecode_samba.baselines import band_power
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.evaluation import ResumableTable, band_power
+from braindecode_samba.signals import EEGSimulator
 
 NAMES = ("F3", "F4", "C3", "C4", "O1", "O2")
 ROWS = [{"method": method, "seed": 0} for method in ("band power", "SAMBA")]

@@ -14,10 +14,8 @@ from braindecode.datasets import BaseConcatDataset, RawDataset
 from torch.utils.data import DataLoader, Dataset
 
 from braindecode_samba import positions_from_names
-from braindecode_samba.pretraining import shards
+from braindecode_samba.pretraining import Corpus, WindowStore, shards, write_windows
 from braindecode_samba.pretraining.batches import LengthBatchSampler, collate
-from braindecode_samba.pretraining.corpora import Corpus, write_windows
-from braindecode_samba.pretraining.store import WindowStore
 
 NAMES = ("Fp1", "C3", "Cz", "O2")
 
@@ -301,7 +299,7 @@ def test_a_run_that_stops_anywhere_goes_on_there(tmp_path, files, monkeypatch, w
 
 _LIMITED = """
 import resource, sys
-from braindecode_samba.pretraining.corpora import write_windows
+from braindecode_samba.pretraining import write_windows
 folder, *files = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (11_000, 11_000))
 write_windows(files, folder, subjects=files)

@@ -12,31 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs" / "api.rst"
-MODULES = [
-    "braindecode_samba",
-    *(
-        f"braindecode_samba.{name}"
-        for name in (
-            "alignment",
-            "baselines",
-            "checkpoints",
-            "evaluation",
-            "inputs",
-            "interpretation",
-            "mirroring",
-            "montages",
-            "nets",
-            "open_eeg_bench",
-            "plots",
-            "pretraining",
-            "protocols",
-            "recipes",
-            "simulation",
-            "spatial_weights",
-            "tables",
-        )
-    ),
+ROOMS = [
+    "signals",
+    "scan",
+    "nn",
+    "checkpoints",
+    "estimators",
+    "pretraining",
+    "evaluation",
+    "evaluation.recipes",
+    "plots",
 ]
+MODULES = ["braindecode_samba", *(f"braindecode_samba.{room}" for room in ROOMS)]
 
 
 def documented():

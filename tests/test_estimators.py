@@ -26,14 +26,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, EarlyStopping
 
-from braindecode_samba import SAMBA, chs_info_from_names
-from braindecode_samba.estimators import (
+from braindecode_samba import (
+    SAMBA,
     SAMBAClassifier,
     SAMBAFeatures,
     SAMBARegressor,
+    chs_info_from_names,
+    positions_from_names,
 )
-from braindecode_samba.montages import positions_from_names
-from braindecode_samba.nn.pooling import nine_statistics
+from braindecode_samba.nn import nine_statistics
 
 NAMES = ["C3", "Cz", "C4", "Pz"]
 SFREQ = 128.0

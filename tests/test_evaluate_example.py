@@ -3,28 +3,41 @@
 Whole runs are on made-up trials, in the file that the command keeps beside its table.
 """
 
-import importlib.util
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from braindecode_samba.evaluation import ResumableTable
+
 pytest.importorskip(
     "moabb", reason='needs MOABB: pip install "braindecode-samba[moabb]"'
 )
 
-_FILE = Path(__file__).parent.parent / "examples" / "evaluate.py"
+_SCRIPTS = Path(__file__).parents[1] / "examples" / "experiments"
 _FOLDER = os.environ.get("BRAINDECODE_SAMBA_DATA")
 NAMES = ["FC3", "FC4", "C3", "Cz", "C4", "CP3", "CP4"]
 
 
 @pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("evaluate_example", _FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load():
+    """Import one of the scripts."""
+    sys.path.insert(0, str(_SCRIPTS))
+    yield importlib.import_module
+    sys.path.remove(str(_SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def example(load):
+    return load("evaluate")
+
+
+@pytest.fixture(scope="module")
+def shared(load):
+    return load("trials_and_methods")
 
 
 @pytest.fixture
@@ -60,15 +73,15 @@ def test_a_table_is_made_once_and_printed(example, output, capsys):
     assert "test subject's unlabelled trials used" in said
     run(example, output, *asked, "--seeds", "0", "1")
     assert "2 of 4 rows" in capsys.readouterr().out
-    frame = example.ResumableTable(output / "rows").to_frame()
+    frame = ResumableTable(output / "rows").to_frame()
     assert len(frame) == 4 * 11
     assert sorted(set(frame.subject)) == list(range(29, 40))
     assert (frame["test subject's unlabelled trials used"] == 8).all()
     assert frame[frame.pipeline == "csp"].score.mean() > 0.9
 
 
-def test_few_training_subjects_are_nested_and_those_of_the_seed(example):
-    draw = example.draw_subjects
+def test_few_training_subjects_are_nested_and_those_of_the_seed(shared):
+    draw = shared.draw_subjects
     five, ten = (set(draw("imagery", n, 3).tolist()) for n in (5, 10))
     assert len(five) == 5
     assert five < ten <= set(range(1, 29))
@@ -81,7 +94,7 @@ def test_a_curve_has_rows_for_each_number_of_subjects(example, output, capsys):
     said = capsys.readouterr().out
     assert "1 training subjects" in said
     assert "5 training subjects" in said
-    frame = example.ResumableTable(output / "rows").to_frame()
+    frame = ResumableTable(output / "rows").to_frame()
     assert set(frame.n_train) == {1, 5}
     assert (frame["test subject's unlabelled trials used"] == 0).all()
 
@@ -89,7 +102,7 @@ def test_a_curve_has_rows_for_each_number_of_subjects(example, output, capsys):
 def test_scores_do_not_depend_on_labels_of_those_who_are_scored(example, output):
     run(example, output, "--methods", "csp", "--align")
     rows = output / "rows"
-    before = example.ResumableTable(rows).to_frame()
+    before = ResumableTable(rows).to_frame()
     (file,) = rows.iterdir()
     file.unlink()
     (trials,) = output.glob("*.npz")
@@ -98,7 +111,7 @@ def test_scores_do_not_depend_on_labels_of_those_who_are_scored(example, output)
     data["y"] = np.where(scored, 1 - data["y"], data["y"])
     np.savez(trials, **data)
     run(example, output, "--methods", "csp", "--align")
-    after = example.ResumableTable(rows).to_frame()
+    after = ResumableTable(rows).to_frame()
     np.testing.assert_allclose(after.score, 1 - before.score, atol=1e-9)
 
 
@@ -114,28 +127,28 @@ def test_executed_movements_are_learnt_from_as_well(example, output, capsys):
     asked = ["--methods", "csp", "--align", "--n-subjects", "1"]
     run(example, output, *asked)
     run(example, output, *asked, "--executed")
-    frame = example.ResumableTable(output / "rows").to_frame()
+    frame = ResumableTable(output / "rows").to_frame()
     means = frame.groupby("executed").score.mean()
     assert means[False] < 0.1
     assert means[True] > 0.9
 
 
-def test_those_who_executed_are_found(example, tmp_path):
+def test_those_who_executed_are_found(shared, tmp_path):
     for subject, runs in ((2, (3, 7, 11)), (3, (3, 7)), (30, (3, 7, 11))):
         for number in runs:
             file = tmp_path / f"eegmmidb/S{subject:03d}/S{subject:03d}R{number:02d}.edf"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-    assert example.who_executed(tmp_path) == [2]
+    assert shared.who_executed(tmp_path) == [2]
     with pytest.raises(SystemExit, match="no runs"):
-        example.who_executed(tmp_path / "elsewhere")
+        shared.who_executed(tmp_path / "elsewhere")
 
 
-def test_every_method_can_be_built(example, tmp_path):
-    for method in example.METHODS:
-        if method in example.PRETRAINED:
+def test_every_method_can_be_built(shared):
+    for method in shared.METHODS:
+        if method in shared.PRETRAINED:
             continue
-        made = example.make_method(
+        made = shared.make_method(
             method, NAMES, 0, checkpoint=None, align=True, device="cpu", epochs=1
         )
         assert hasattr(made, "predict_proba")
@@ -164,12 +177,12 @@ def test_missing_recordings_are_named(example, tmp_path):
 
 
 @pytest.mark.skipif(not _FOLDER, reason="BRAINDECODE_SAMBA_DATA names no folder")
-def test_real_recordings_are_cut_as_described(example):
-    X, y, names = example.fists(Path(_FOLDER), 11, (0.5, 3.5))
+def test_real_recordings_are_cut_as_described(shared):
+    X, y, names = shared.fists(Path(_FOLDER), 11, (0.5, 3.5))
     assert X.shape == (45, 64, 384)
     assert {"C3", "Cz", "C4"} <= set(names)
     assert np.bincount(y).min() >= 20
     assert 1e-6 < X.std() < 1e-4
-    X, y, names = example.state(Path(_FOLDER), 0, (0.0, 2.0))
+    X, y, names = shared.state(Path(_FOLDER), 0, (0.0, 2.0))
     assert X.shape == (60, 19, 256)
     assert np.bincount(y).tolist() == [30, 30]

@@ -1,6 +1,6 @@
 """The command that scores fewer electrodes than were trained on, on made-up trials."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -14,21 +14,14 @@ for needed in ("moabb", "pyriemann"):
         needed, reason='needs pip install "braindecode-samba[benchmarks]"'
     )
 
-_FOLDER = Path(__file__).parent.parent / "examples"
+_SCRIPTS = Path(__file__).parents[1] / "examples" / "experiments"
 
 
 @pytest.fixture(scope="module")
 def example():
-    sys.path.insert(0, str(_FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location(
-            "evaluate_montages_example", _FOLDER / "evaluate_montages.py"
-        )
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(_FOLDER))
-    return module
+    sys.path.insert(0, str(_SCRIPTS))
+    yield importlib.import_module("evaluate_montages")
+    sys.path.remove(str(_SCRIPTS))
 
 
 @pytest.fixture(scope="module")

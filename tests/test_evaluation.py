@@ -24,13 +24,14 @@ from braindecode_samba import SAMBAReconstructor, load_montage  # noqa: E402
 from braindecode_samba.evaluation import (  # noqa: E402
     benchmark_files,
     estimator_digest,
+    from_scratch,
+    linear_probe,
     make_pipelines,
     paired_tests,
     summarise,
 )
 from braindecode_samba.pretraining.saving import write_checkpoint  # noqa: E402
-from braindecode_samba.protocols import from_scratch, linear_probe  # noqa: E402
-from braindecode_samba.simulation import SimulatedMotorImagery  # noqa: E402
+from braindecode_samba.signals import SimulatedMotorImagery  # noqa: E402
 
 NAMES = ("FC5", "FC6", "C3", "Cz", "C4")
 SFREQ = 128.0

@@ -1,7 +1,7 @@
 """The commands behind the tables on parts, noise, length and laboratories.
 
 On made-up trials in the files that they keep; what they cut of real recordings is
-`evaluate.py`'s affair.
+`trials_and_methods.py`'s affair.
 """
 
 import importlib
@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from braindecode_samba import positions_from_names
-from braindecode_samba.nn.mamba import Mamba2
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.evaluation import ResumableTable
+from braindecode_samba.nn import Mamba2
+from braindecode_samba.signals import EEGSimulator
 
 pytest.importorskip(
     "moabb", reason='needs MOABB: pip install "braindecode-samba[moabb]"'
@@ -25,7 +25,7 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
 plt = importlib.import_module("matplotlib.pyplot")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = Path(__file__).parents[1] / "examples" / "experiments"
 NAMES = ["FC3", "FC4", "C3", "Cz", "C4", "T7", "T8"]
 ELECTRODES_64 = (
     "Fp1 Fp2 F7 F3 Fz F4 F8 T7 C3 Cz C4 T8 P7 P3 Pz P4 P8 O1 O2 FC5 FC1 FC2 FC6 CP5"
@@ -34,10 +34,12 @@ ELECTRODES_64 = (
 
 @pytest.fixture(scope="module")
 def load():
-    """Import one of the scripts."""
-    sys.path.insert(0, str(EXAMPLES))
+    """Import one of the scripts, or of those of pretraining in the folder above."""
+    folders = [str(SCRIPTS), str(SCRIPTS.parent)]
+    sys.path[:0] = folders
     yield importlib.import_module
-    sys.path.remove(str(EXAMPLES))
+    for folder in folders:
+        sys.path.remove(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -321,7 +323,9 @@ def test_masks_and_losses_are_compared(load, stores, output, capsys):
 def test_variants_of_pretraining_differ_in_one_thing(load):
     module = load("evaluate_pretraining")
     masking, loss = module.VARIANTS["regions, as samba-e"]
-    shipped = json.loads((EXAMPLES / "configs" / "samba_e.json").read_text("utf-8"))
+    shipped = json.loads(
+        (SCRIPTS.parent / "configs" / "samba_e.json").read_text("utf-8")
+    )
     assert masking == {k: v for k, v in shipped["masking"].items() if k != "ratio"}
     assert loss == shipped["loss"]
     for name, settings in module.VARIANTS.items():

@@ -17,7 +17,7 @@ from braindecode_samba import (
     SAMBARegressor,
 )
 from braindecode_samba.checkpoints import CheckpointError, CheckpointReport
-from braindecode_samba.finetuning import STAGES, freeze
+from braindecode_samba.estimators.finetuning import STAGES, freeze
 from braindecode_samba.pretraining.saving import write_checkpoint
 
 SMALL = {"d_state": 4, "expand": 2}

@@ -6,9 +6,10 @@ import threading
 import pytest
 import torch
 
-from braindecode_samba.nn import fused, stack, threads
-from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
-from braindecode_samba.nn.stack import run_stack, stack_layers
+from braindecode_samba.nn import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.scan import fused, stack, threads
+from braindecode_samba.scan.layers import stack_layers
+from braindecode_samba.scan.stack import run_stack
 
 pytestmark = pytest.mark.skipif(
     not fused.has_numba(), reason="numba is not installed: nothing is compiled"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from braindecode_samba import (
     SAMBA,
+    RecordingAligner,
     SAMBAClassifier,
     SAMBAFeatures,
     SAMBAReconstructor,
@@ -24,8 +25,6 @@ from braindecode_samba import (
     chs_info_from_names,
     positions_from_names,
 )
-from braindecode_samba.alignment import RecordingAligner
-from braindecode_samba.mirroring import mirror_windows
 from braindecode_samba.pretraining import (
     Masking,
     TimeFrequencyLoss,
@@ -34,6 +33,7 @@ from braindecode_samba.pretraining import (
     region_mask,
     temporal_semantic_mask,
 )
+from braindecode_samba.signals import mirror_windows
 
 OURS = (ValueError, TypeError)
 SMALL = {"d_state": 4, "expand": 2}

@@ -4,8 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from braindecode_samba import SAMBAReconstructor, chs_info_from_names
-from braindecode_samba.montages import positions_from_names
+from braindecode_samba import (
+    SAMBAReconstructor,
+    chs_info_from_names,
+    positions_from_names,
+)
 from braindecode_samba.nn.reference import rename_reference_keys
 
 NETWORKS = ("emotiv14_T256", "tuab16_T1003")

@@ -19,7 +19,7 @@ from gpu.rows import Row, Store, at_least, at_most, failure, markdown
 from gpu.scan_items import copies, make_case, run_scan, truth_of_copies, worst_error
 from gpu.training_items import Windows, time_masks
 
-from braindecode_samba.nn.scan import recurrent_scan
+from braindecode_samba.scan import recurrent_scan
 
 CPU = torch.device("cpu")
 TOY = Plan(CPU, toy=True, seconds=600.0)

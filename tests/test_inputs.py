@@ -17,8 +17,8 @@ from braindecode.preprocessing import create_fixed_length_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindecode_samba.inputs import read_windows
-from braindecode_samba.montages import chs_info_from_names, positions_from_names
+from braindecode_samba import chs_info_from_names, positions_from_names
+from braindecode_samba.signals import read_windows
 
 NAMES = ["C3", "Cz", "C4", "Pz"]
 SFREQ = 128.0

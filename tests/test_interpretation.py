@@ -20,14 +20,15 @@ from braindecode_samba import (
     SAMBARegressor,
     chs_info_from_names,
 )
-from braindecode_samba.interpretation import (
+from braindecode_samba.plots import (
     BANDS,
     attribute_decision,
     decision_pattern,
+    electrode_weights,
     log_band_power,
+    with_spatial_start,
 )
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.spatial_weights import electrode_weights, with_spatial_start
+from braindecode_samba.signals import EEGSimulator
 
 SFREQ = 128
 SMALL = {"d_state": 4, "expand": 2}

@@ -5,14 +5,14 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from braindecode_samba.nn.gates import (
+from braindecode_samba.nn import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.scan import recurrent_scan
+from braindecode_samba.scan.gates import (
     ConvSiluByHand,
     GatedProjectionByHand,
     conv_silu,
     gated_projection,
 )
-from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
-from braindecode_samba.nn.scan import recurrent_scan
 
 DECAY_PARAMETERS = ("A_log", "dt_bias")
 

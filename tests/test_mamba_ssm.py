@@ -28,9 +28,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import braindecode_samba
-from braindecode_samba.nn import scan
-from braindecode_samba.nn.mamba import Mamba2
-from braindecode_samba.nn.scan import ssd_scan
+from braindecode_samba.nn import Mamba2
+from braindecode_samba.scan import dual, ssd_scan
 
 TOLERANCE = 1e-5
 
@@ -246,9 +245,9 @@ def without_mamba_ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in sys.modules if name.startswith("mamba_ssm.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mamba_ssm", None)
-    scan._kernel.cache_clear()
+    dual._kernel.cache_clear()
     yield
-    scan._kernel.cache_clear()
+    dual._kernel.cache_clear()
 
 
 def plain_tensors() -> list[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindecode_samba.montages import positions_from_names
+from braindecode_samba import positions_from_names
 from braindecode_samba.pretraining import (
     Masking,
     block_mask,

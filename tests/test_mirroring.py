@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braindecode_samba import load_montage, positions_from_names
-from braindecode_samba.mirroring import mirror_channels, mirror_windows
+from braindecode_samba.signals import mirror_channels, mirror_windows
 
 NAMES = "F3 Fz F4 C3 Cz C4 O1 O2".split()
 MIRRORED = "F4 Fz F3 C4 Cz C3 O2 O1".split()

@@ -27,7 +27,7 @@ from moabb.evaluations import (  # noqa: E402
 from moabb.paradigms import LeftRightImagery, MotorImagery  # noqa: E402
 
 from braindecode_samba import SAMBAClassifier  # noqa: E402
-from braindecode_samba.simulation import SimulatedMotorImagery  # noqa: E402
+from braindecode_samba.signals import SimulatedMotorImagery  # noqa: E402
 
 NAMES = ("FC5", "FC6", "C3", "Cz", "C4")
 SFREQ = 128.0

@@ -14,16 +14,16 @@ from braindecode.models.util import models_dict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindecode_samba import SAMBA, SAMBAReconstructor, chs_info_from_names
-from braindecode_samba.montages import (
+from braindecode_samba import (
+    SAMBA,
+    SAMBAReconstructor,
+    chs_info_from_names,
     load_montage,
     positions_from_names,
-    target_names,
-    target_positions,
 )
-from braindecode_samba.nn.heads import BandPower
-from braindecode_samba.nn.pooling import nine_statistics
+from braindecode_samba.nn import BandPower, nine_statistics
 from braindecode_samba.nn.trunk import LAYERS
+from braindecode_samba.signals import target_names, target_positions
 
 NAMES = "Fp1 Fp2 F3 F4 Cz P7 P8 O1 O2".split()
 MODELS = (SAMBA, SAMBAReconstructor)

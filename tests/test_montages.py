@@ -1,4 +1,4 @@
-"""Promises of `braindecode_samba.montages`: names, frames, precedence, tables."""
+"""Promises of `signals.montages`: names, frames, precedence, tables."""
 
 import copy
 import json
@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from scipy.spatial.transform import Rotation
 
-from braindecode_samba import montages
-from braindecode_samba.montages import (
+from braindecode_samba import (
+    chs_info_from_names,
+    load_montage,
+    positions_from_chs_info,
+    positions_from_names,
+)
+from braindecode_samba.signals import (
     Montage,
     available_montages,
     check_positions,
-    chs_info_from_names,
-    load_montage,
     montage_from_raw,
-    positions_from_chs_info,
-    positions_from_names,
+    montages,
     target_names,
     target_positions,
     to_colin27_mri,

@@ -10,9 +10,9 @@ from braindecode.preprocessing import create_windows_from_events
 from torch import nn
 
 from braindecode_samba import SAMBA, SAMBAReconstructor, chs_info_from_names
-from braindecode_samba.open_eeg_bench import benchmark_arguments
+from braindecode_samba.evaluation import benchmark_arguments
 from braindecode_samba.pretraining.saving import write_checkpoint
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 NAMES = ["FC3", "FC4", "C3", "Cz", "C4", "Pz"]
 SFREQ = 100.0

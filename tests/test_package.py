@@ -113,7 +113,7 @@ from importlib import metadata
 import numpy as np
 import braindecode_samba as package
 from braindecode_samba._paths import data_folder
-from braindecode_samba.montages import available_montages
+from braindecode_samba.signals import available_montages
 
 X = np.random.default_rng(0).normal(size=(4, 14, 64))
 montage = package.load_montage("emotiv_epoc_14")
@@ -191,7 +191,8 @@ before = state()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import braindecode_samba
-    import braindecode_samba.simulation
+    import braindecode_samba.evaluation
+    import braindecode_samba.pretraining
 ours = set(sys.modules) - others
 heavy = ("mamba_ssm", "triton", "causal_conv1d", "matplotlib.pyplot", "captum")
 print(json.dumps({

@@ -31,7 +31,7 @@ from braindecode_samba.plots import (
 from braindecode_samba.plots.scalp import lay_out_electrodes
 from braindecode_samba.plots.windows import embed_features
 from braindecode_samba.pretraining import SpatialWeights
-from braindecode_samba.template import target_positions
+from braindecode_samba.signals import target_positions
 
 NAMES = "Fp1 Fp2 F3 F4 C3 Cz C4 P7 P8 O1 O2".split()
 CHS_INFO = chs_info_from_names(NAMES)

@@ -22,9 +22,8 @@ import safetensors.torch
 import torch
 
 from braindecode_samba import SAMBAReconstructor
-from braindecode_samba.pretraining import WindowStore
-from braindecode_samba.pretraining.state import has_training_state
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.pretraining import WindowStore, has_training_state
+from braindecode_samba.signals import EEGSimulator
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CONFIG = {

@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 
 from braindecode_samba import SAMBAReconstructor
-from braindecode_samba.checkpoint_files import CheckpointError
-from braindecode_samba.nets import BraindecodeNet, ProbeNet
-from braindecode_samba.pretraining.saving import write_checkpoint
-from braindecode_samba.protocols import (
+from braindecode_samba.checkpoints import CheckpointError
+from braindecode_samba.evaluation import (
+    BraindecodeNet,
+    ProbeNet,
     Provenance,
     checkpoint_digest,
     fine_tuned,
@@ -25,6 +25,7 @@ from braindecode_samba.protocols import (
     linear_probe,
     nonlinear_probe,
 )
+from braindecode_samba.pretraining.saving import write_checkpoint
 
 NAMES = ("C3", "Cz", "C4")
 SMALL = {"d_state": 4, "expand": 2}

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braindecode_samba import SAMBAClassifier, SAMBAFeatures
-from braindecode_samba.recipes import (
+from braindecode_samba.evaluation.recipes import (
     LabelledWindows,
     describe_recipes,
     get_recipe,
@@ -24,8 +24,8 @@ from braindecode_samba.recipes import (
     run_recipe,
     split_by_subject,
 )
-from braindecode_samba.recipes.moabb_sets import read_left_right, read_p300
-from braindecode_samba.simulation import SimulatedMotorImagery
+from braindecode_samba.evaluation.recipes.moabb_sets import read_left_right, read_p300
+from braindecode_samba.signals import SimulatedMotorImagery
 
 EMOTIV = get_recipe("stew").ch_names
 LISTED = ("crowdsourced", "driver_distraction", "attention", "alpha")

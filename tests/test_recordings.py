@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from braindecode_samba import SAMBA, SAMBAFeatures, recordings
+from braindecode_samba import SAMBA, SAMBAFeatures
+from braindecode_samba.nn import recordings
 
 NAMES = ["C3", "Cz", "C4", "Pz"]
 
@@ -166,7 +167,7 @@ def test_windows_are_cut_from_the_layer_of_the_whole_recording(
     layer = torch.from_numpy(features.model_.encode_recording(x, "pool3"))
     rate, length = 16, round(window * 16)
     starts = [round(i * (stride or window) * rate) for i in range(100)]
-    from braindecode_samba.nn.pooling import nine_statistics
+    from braindecode_samba.nn import nine_statistics
 
     expected = torch.stack(
         [

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braindecode_samba import SAMBAClassifier, SAMBARegressor
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 NAMES = ("F3", "F4", "C3", "Cz", "C4", "P7", "P8", "Pz", "O1", "O2")
 SFREQ = 128.0

@@ -1,4 +1,4 @@
-"""Promises of `braindecode_samba.nn.scan`: recurrence, gradients, refusals."""
+"""Promises of `braindecode_samba.scan.dual`: recurrence, gradients, refusals."""
 
 import functools
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from braindecode_samba.nn.chunks import ScanByHand, scan_chunks
-from braindecode_samba.nn.scan import recurrent_scan, ssd_scan
+from braindecode_samba.scan import recurrent_scan, ssd_scan
+from braindecode_samba.scan.chunks import ScanByHand, scan_chunks
 
 LENGTHS = (1, 7, 64, 255, 1000, 4097)
 DECAYS = {"weak": 0.002, "medium": 0.2, "strong": 8.0}

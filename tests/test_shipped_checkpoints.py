@@ -15,11 +15,11 @@ from braindecode_samba import (
     chs_info_from_names,
     load_checkpoint,
     load_montage,
+    positions_from_chs_info,
 )
-from braindecode_samba.montages import positions_from_chs_info
 from braindecode_samba.pretraining import Masking, TimeFrequencyLoss
 from braindecode_samba.pretraining.reconstruction import MaskedReconstruction
-from braindecode_samba.simulation import EEGSimulator
+from braindecode_samba.signals import EEGSimulator
 
 FOLDER = Path(__file__).parents[1] / "checkpoints"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())

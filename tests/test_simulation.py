@@ -26,7 +26,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from braindecode_samba.simulation import EEGSimulator, SimulatedMotorImagery
+from braindecode_samba.signals import EEGSimulator, SimulatedMotorImagery
 
 pytest.importorskip("moabb")
 
@@ -483,7 +483,7 @@ def test_simulator_works_without_moabb_and_the_set_says_what_to_install() -> Non
     code = """
 import sys
 sys.modules["moabb"] = None
-from braindecode_samba.simulation import EEGSimulator, SimulatedMotorImagery
+from braindecode_samba.signals import EEGSimulator, SimulatedMotorImagery
 EEGSimulator(["C3", "C4"]).imagery(1, 1)
 try:
     SimulatedMotorImagery()

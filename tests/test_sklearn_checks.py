@@ -14,11 +14,7 @@ import scipy.sparse
 from sklearn.utils import Tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from braindecode_samba.estimators import (
-    SAMBAClassifier,
-    SAMBAFeatures,
-    SAMBARegressor,
-)
+from braindecode_samba import SAMBAClassifier, SAMBAFeatures, SAMBARegressor
 
 _SAMPLES = 16
 _FEWEST_CHECKS = 40

@@ -9,18 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import sph_harm_y
 
-from braindecode_samba.montages import (
-    load_montage,
-    positions_from_names,
-    target_names,
-    target_positions,
-)
-from braindecode_samba.nn.spatial import (
-    HEAD_RADIUS,
-    CoordinateEmbedding,
-    CoordinateReadout,
-    DistanceWeights,
-)
+from braindecode_samba import load_montage, positions_from_names
+from braindecode_samba.nn import CoordinateEmbedding, CoordinateReadout, DistanceWeights
+from braindecode_samba.nn.spatial import HEAD_RADIUS
+from braindecode_samba.signals import target_names, target_positions
 
 TARGETS = torch.tensor(target_positions())
 PHYSIONET = load_montage("physionetmi_64")

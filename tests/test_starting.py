@@ -20,9 +20,9 @@ from braindecode_samba import (
     SAMBARegressor,
     load_checkpoint,
 )
+from braindecode_samba.estimators.starting import _C, spatial_components
 from braindecode_samba.pretraining.saving import write_checkpoint
-from braindecode_samba.simulation import EEGSimulator
-from braindecode_samba.starting import _C, spatial_components
+from braindecode_samba.signals import EEGSimulator
 
 NAMES = ("F3", "F4", "C3", "Cz", "C4", "P7", "P8", "Pz", "O1", "O2")
 SMALL = {"d_state": 4, "expand": 2}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from braindecode_samba.pretraining import WindowStore
 from braindecode_samba.pretraining.batches import collate, window_lengths
 from braindecode_samba.pretraining.shards import (
     StoredRecording,
@@ -21,7 +22,6 @@ from braindecode_samba.pretraining.shards import (
     write_index,
     write_recording,
 )
-from braindecode_samba.pretraining.store import WindowStore
 
 SETTINGS = {"sfreq": 128.0, "n_times": 64, "stride": 32}
 

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba.evaluation import ResumableTable
 
 ROWS = [
     {"pipeline": pipeline, "seed": seed}

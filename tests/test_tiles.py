@@ -1,12 +1,12 @@
-"""Promises of `braindecode_samba.nn.tiles`: pieces give what the whole would give."""
+"""Promises of `braindecode_samba.scan.tiles`: pieces give what the whole would give."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindecode_samba.nn import tiles
-from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.nn import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.scan import tiles
 
 CHANNELS = 16 * 2 + 2 * 4  # of the convolution in `small_layer`
 WHOLE = 2**40

@@ -46,7 +46,7 @@ def long_window_features(
     Parameters
     ----------
     trunk, head
-        Parts of `braindecode_samba.models.SAMBA`.
+        Parts of `braindecode_samba.SAMBA`.
     x, pos, ch_mask
         As for `Trunk.forward`.
 
@@ -110,7 +110,7 @@ def rebuild_long_windows(
     Parameters
     ----------
     trunk, decoder, readout
-        Parts of `braindecode_samba.models.SAMBAReconstructor`.
+        Parts of `braindecode_samba.SAMBAReconstructor`.
     x, pos, ch_mask
         As for `Trunk.forward`.
 
@@ -166,7 +166,7 @@ def as_one_layer(
     Parameters
     ----------
     readout : CoordinateReadout or nn.Conv1d
-        Of `braindecode_samba.models.SAMBAReconstructor`.
+        Of `braindecode_samba.SAMBAReconstructor`.
     pos, ch_mask
         As for `CoordinateReadout.forward`.
     """

@@ -1,6 +1,7 @@
 """Mamba-2 layers: the single one and the multi-head differential one.
 
-Both run the same computation (`stack`), the second on all its small layers at once.
+Both run the same computation (`braindecode_samba.scan.stack`), the second on all its
+small layers at once.
 What surrounds the layers in the network lives in `unet`.
 """
 
@@ -9,8 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from braindecode_samba.nn.stack import LayerStack, run_stack, stack_layers
-from braindecode_samba.nn.tiles import State
+from braindecode_samba.scan.layers import LayerStack, stack_layers
+from braindecode_samba.scan.stack import run_stack
+from braindecode_samba.scan.tiles import State
 
 
 class Mamba2(nn.Module):

@@ -4,7 +4,7 @@ Recurrences hand on their state, convolutions and pools keep the samples that th
 need, and the mediator's norm over all time takes its statistics from a first pass.
 Nothing is approximated: however a signal is cut, the layers are those of one pass.
 Whole windows go through `braindecode_samba.nn.trunk`; reading and scaling recordings is
-the business of `braindecode_samba.recordings`.
+the business of `braindecode_samba.nn.recordings`.
 """
 
 from typing import NamedTuple, Protocol
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindecode_samba.nn.tiles import State
 from braindecode_samba.nn.trunk import LAYERS, Trunk
 from braindecode_samba.nn.unet import Mediator, ResidualMamba
+from braindecode_samba.scan.tiles import State
 
 
 class Stage(Protocol):

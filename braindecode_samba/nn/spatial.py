@@ -4,7 +4,7 @@
 into the signals at the target positions; `CoordinateReadout` mixes signals at the
 targets back into any electrodes.  Both learn one function of the vector between two
 places. Positions come ready: names, frames and units are the business of
-`braindecode_samba.montages`.
+`braindecode_samba.signals.montages`.
 """
 
 import torch

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput
 from braindecode_samba.nn.spatial import CoordinateEmbedding
 from braindecode_samba.nn.unet import Encoder, Mediator
-from braindecode_samba.signals import MODEL_SFREQ, SignalInput
 
 # metres; a head measures a tenth, and random positions in a unit cube stay below
 MAX_MEDIAN_NORM = 2.0
@@ -144,7 +144,7 @@ def _check_windows(x: Tensor, ch_mask: Tensor | None) -> None:
 
 
 def _check_positions(pos: Tensor, x: Tensor | None, ch_mask: Tensor | None) -> None:
-    """Refuse what `braindecode_samba.montages.check_positions` refuses, for a batch."""
+    """Refuse what `braindecode_samba.signals.check_positions` refuses, for a batch."""
     if pos.dim() not in (2, 3) or pos.shape[-1] != 3:
         raise ValueError(
             f"pos has shape {tuple(pos.shape)}; pass (channels, 3) or "

@@ -1,6 +1,6 @@
 """Decisions in pictures: the rhythms that go with them, and what they are made of.
 
-The numbers come from `braindecode_samba.interpretation`.
+The numbers come from `braindecode_samba.plots.interpretation`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import uniform_filter1d
 from sklearn.base import is_classifier
 
-from braindecode_samba.interpretation import (
+from braindecode_samba.estimators.training import Decoder
+from braindecode_samba.plots.interpretation import (
     BANDS,
     attribute_decision,
     decision_pattern,
@@ -25,7 +26,6 @@ from braindecode_samba.plots.scalp import (
     lay_out_electrodes,
     plot_scalp_map,
 )
-from braindecode_samba.training import Decoder
 
 __all__ = ["plot_attribution", "plot_decision_pattern"]
 
@@ -49,7 +49,7 @@ def plot_decision_pattern(
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
     X, groups, target, bands, recorded
-        See `braindecode_samba.interpretation.decision_pattern`.
+        See `braindecode_samba.plots.decision_pattern`.
     axes : matplotlib Axes or sequence of these, optional
         Where to draw, one for each band.
 
@@ -62,7 +62,7 @@ def plot_decision_pattern(
     Raises
     ------
     ValueError, TypeError
-        As `braindecode_samba.interpretation.decision_pattern`, and if there are not as
+        As `braindecode_samba.plots.decision_pattern`, and if there are not as
         many axes as bands.
     """
     electrodes = read_one_montage(estimator, X).chs_info
@@ -107,7 +107,7 @@ def plot_attribution(
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
     X, target, method
-        See `braindecode_samba.interpretation.attribute_decision`; sizes are averaged
+        See `braindecode_samba.plots.attribute_decision`; sizes are averaged
         over windows.
     axes : sequence of two matplotlib Axes, optional
         Where to draw: the scalp left, time right.
@@ -123,7 +123,7 @@ def plot_attribution(
     ImportError
         If captum is not installed.
     ValueError, TypeError
-        As `braindecode_samba.interpretation.attribute_decision`.
+        As `braindecode_samba.plots.attribute_decision`.
     """
     electrodes = read_one_montage(estimator, X).chs_info
     sizes = np.abs(attribute_decision(estimator, X, target=target, method=method))

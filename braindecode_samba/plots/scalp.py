@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
-from braindecode_samba.inputs import Channels
-from braindecode_samba.montages import positions_from_chs_info
-from braindecode_samba.template import target_positions
+from braindecode_samba.signals.inputs import Channels
+from braindecode_samba.signals.montages import positions_from_chs_info
+from braindecode_samba.signals.template import target_positions
 
 __all__ = ["draw_map", "lay_out_electrodes", "plot_scalp_map"]
 

@@ -1,6 +1,6 @@
 """The spatial embedding over the scalp: weights, what changed, and a GIF of training.
 
-The numbers come from `braindecode_samba.spatial_weights`.
+The numbers come from `braindecode_samba.plots.spatial_weights`.
 """
 
 import os
@@ -15,19 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from braindecode_samba.inputs import Channels
 from braindecode_samba.plots.panels import take_panels
 from braindecode_samba.plots.scalp import (
     draw_map,
     lay_out_electrodes,
     plot_scalp_map,
 )
-from braindecode_samba.pretraining.saving import write_whole
-from braindecode_samba.spatial_weights import (
+from braindecode_samba.plots.spatial_weights import (
     electrode_weights,
     electrodes_of,
     with_spatial_start,
 )
+from braindecode_samba.pretraining.saving import write_whole
+from braindecode_samba.signals.inputs import Channels
 
 __all__ = ["animate_spatial_weights", "plot_spatial_weights"]
 

@@ -19,7 +19,7 @@ from braindecode_samba.pretraining.drawing import (
     lay_out_panels,
     rebuild_window,
 )
-from braindecode_samba.training import RandomState
+from braindecode_samba.signals.inputs import RandomState
 
 __all__ = ["embed_features", "plot_embedding", "plot_reconstruction"]
 

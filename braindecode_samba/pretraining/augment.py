@@ -17,9 +17,9 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from braindecode_samba.montages import load_montage, positions_from_names
 from braindecode_samba.pretraining.batches import window_lengths
-from braindecode_samba.template import parse_channel_name
+from braindecode_samba.signals.montages import load_montage, positions_from_names
+from braindecode_samba.signals.template import parse_channel_name
 
 __all__ = ["MontageAugmentation"]
 

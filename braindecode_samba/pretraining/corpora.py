@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.batches import window_lengths
 from braindecode_samba.pretraining.recordings import (
     CuttingSettings,
@@ -36,7 +37,6 @@ from braindecode_samba.pretraining.shards import (
     write_recording,
 )
 from braindecode_samba.pretraining.store import WindowStore
-from braindecode_samba.signals import MODEL_SFREQ
 
 __all__ = ["Corpus", "Mixing", "write_windows"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba.nn.heads import bandpass_filter
-from braindecode_samba.signals import MODEL_SFREQ
+from braindecode_samba.nn.scaling import MODEL_SFREQ
 
 __all__ = ["LossParts", "LossSums", "TimeFrequencyLoss"]
 

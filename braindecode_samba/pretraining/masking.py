@@ -1,8 +1,7 @@
 """Which samples of a window the network sees while it is pretrained.
 
 Every function gives bool, True where a sample is visible, and an exact share of them.
-Which of them a run uses, and with which random numbers, is said in
-`braindecode_samba.pretraining.choice`.
+`braindecode_samba.pretraining.choice` says which one a run uses, from which seed.
 """
 
 import math

@@ -19,8 +19,14 @@ from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from braindecode_samba.inputs import Channels
+from braindecode_samba.estimators.training import (
+    adamw,
+    choose_device,
+    draw_seed,
+    seeded,
+)
 from braindecode_samba.models import SAMBAReconstructor
+from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.batches import (
     LengthBatchSampler,
     collate,
@@ -35,14 +41,7 @@ from braindecode_samba.pretraining.reconstruction import (
 )
 from braindecode_samba.pretraining.state import load_training_state
 from braindecode_samba.pretraining.windows import as_dataset
-from braindecode_samba.signals import MODEL_SFREQ
-from braindecode_samba.training import (
-    RandomState,
-    adamw,
-    choose_device,
-    draw_seed,
-    seeded,
-)
+from braindecode_samba.signals.inputs import Channels, RandomState
 
 __all__ = ["SAMBAPretrainer"]
 
@@ -67,7 +66,7 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
     masking : Masking
         What is hidden. The same samples are hidden in every validation.
     ch_names, chs_info, sfreq
-        Channels and rate of arrays, see `braindecode_samba.inputs.read_windows`.
+        Channels and rate of arrays, see `braindecode_samba.signals.read_windows`.
     optimizer, lr, max_epochs, batch_size, train_split, \*\*kwargs
         See `skorch.NeuralNet`. A batch is that of one process.
     mixed_precision : bool

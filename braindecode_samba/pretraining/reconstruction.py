@@ -128,7 +128,7 @@ class Rebuilder:
         Returns
         -------
         ndarray of float32, shape (n_windows, 1152)
-            One row a window, see `braindecode_samba.nn.pooling.nine_statistics`.
+            One row a window, see `braindecode_samba.nn.nine_statistics`.
         """
 
         def describe(batch: dict[str, Tensor]) -> Tensor:

@@ -18,9 +18,9 @@ import torch
 from braindecode.datasets import RawDataset
 from numpy.typing import NDArray
 
-from braindecode_samba.montages import positions_from_chs_info
+from braindecode_samba.nn.scaling import recording_scale
 from braindecode_samba.pretraining.shards import STORED, StoredRecording
-from braindecode_samba.signals import recording_scale
+from braindecode_samba.signals.montages import positions_from_chs_info
 
 __all__ = [
     "CuttingSettings",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from braindecode_samba._paths import whole_file
 from braindecode_samba._version import __version__
-from braindecode_samba.checkpoint_files import CONFIG, WEIGHTS, WEIGHTS_SHA256
+from braindecode_samba.checkpoints.files import CONFIG, WEIGHTS, WEIGHTS_SHA256
 from braindecode_samba.models import SAMBAReconstructor
 
 __all__ = ["as_bytes", "write_checkpoint", "write_whole"]

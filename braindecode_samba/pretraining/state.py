@@ -9,17 +9,15 @@ import math
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors.torch
 import torch
+from skorch import NeuralNet
 from skorch.history import History
 from torch import Tensor
 
 from braindecode_samba.pretraining.saving import as_bytes, write_whole
-
-if TYPE_CHECKING:
-    from braindecode_samba.pretraining.net import SAMBAPretrainer
 
 __all__ = ["has_training_state", "load_training_state", "save_training_state"]
 
@@ -43,7 +41,7 @@ def has_training_state(folder: str | os.PathLike[str]) -> bool:
 
 
 def save_training_state(
-    net: "SAMBAPretrainer", folder: str | os.PathLike[str], *, finished: bool
+    net: NeuralNet, folder: str | os.PathLike[str], *, finished: bool
 ) -> None:
     """Write weights, optimiser, random numbers, history and the place in the run.
 
@@ -90,7 +88,7 @@ def save_training_state(
 
 
 def load_training_state(
-    net: "SAMBAPretrainer", folder: str | os.PathLike[str]
+    net: NeuralNet, folder: str | os.PathLike[str]
 ) -> tuple[int, bool]:
     """Bring an initialised net to the state of a run that was interrupted.
 
@@ -142,7 +140,7 @@ def load_training_state(
     net.optimizer_.load_state_dict({"state": states, "param_groups": groups})
     net.seed_ = index["seed"]
     net.history = History(index["history"])
-    callbacks = dict(net.callbacks_)
+    callbacks: dict[str, Any] = dict(net.callbacks_)
     for name, values in index["callbacks"].items():
         if name in callbacks:
             vars(callbacks[name]).update(values)
@@ -152,12 +150,12 @@ def load_training_state(
     return index["batch"], index["finished"]
 
 
-def count_batches(net: "SAMBAPretrainer") -> int:
+def count_batches(net: NeuralNet) -> int:
     """Training batches in the last epoch of the history."""
     return sum("train_loss" in row for row in net.history[-1]["batches"])
 
 
-def _recipe(net: "SAMBAPretrainer") -> dict[str, Any]:
+def _recipe(net: NeuralNet) -> dict[str, Any]:
     """Name what must not change in the middle of a run."""
     return {
         "windows": net.n_windows_,
@@ -167,7 +165,7 @@ def _recipe(net: "SAMBAPretrainer") -> dict[str, Any]:
     }
 
 
-def _random_states(net: "SAMBAPretrainer") -> dict[str, Tensor]:
+def _random_states(net: NeuralNet) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     device = next(net.model_.parameters()).device
     if device.type == "cuda":
@@ -175,7 +173,7 @@ def _random_states(net: "SAMBAPretrainer") -> dict[str, Tensor]:
     return states
 
 
-def _callback_states(net: "SAMBAPretrainer") -> dict[str, dict[str, float]]:
+def _callback_states(net: NeuralNet) -> dict[str, dict[str, float]]:
     """Numbers that callbacks keep, such as the best score and epochs without one."""
     return {
         name: {

@@ -2,7 +2,7 @@
 
 Arrays, Epochs and braindecode's windows, also those that are read from disk one by one,
 and lists of these with different electrodes, rates and lengths.  What an array or a
-recording must bring is decided in `braindecode_samba.inputs`.
+recording must bring is decided in `braindecode_samba.signals.inputs`.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from braindecode_samba.inputs import Channels, Windows, read_windows
-from braindecode_samba.signals import (
-    MODEL_SFREQ,
-    SignalInput,
-    min_times,
-    rate_ratio,
-)
+from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput, min_times, rate_ratio
+from braindecode_samba.signals.inputs import Channels, Windows, read_windows
 
 __all__ = ["WindowDataset", "as_dataset"]
 
@@ -112,11 +107,11 @@ def as_dataset(
     Parameters
     ----------
     X : array-like, mne.Epochs, windows of braindecode, a list of these, or a Dataset
-        See `braindecode_samba.inputs.read_windows`. Windows that braindecode reads from
-        disk stay there. A torch Dataset whose items are dicts, see
+        See `braindecode_samba.signals.read_windows`. Windows that braindecode reads
+        from disk stay there. A torch Dataset whose items are dicts, see
         `braindecode_samba.pretraining.batches`, is given back as it is.
     ch_names, chs_info, sfreq
-        See `braindecode_samba.inputs.read_windows`.
+        See `braindecode_samba.signals.read_windows`.
     model_sfreq : float
         Rate of the items, Hz.
 

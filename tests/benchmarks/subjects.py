@@ -19,7 +19,7 @@ from braindecode_samba import (
     load_montage,
     positions_from_names,
 )
-from braindecode_samba.template import target_positions
+from braindecode_samba.signals import target_positions
 
 from ._measure import Case
 from .published import PublishedNetwork

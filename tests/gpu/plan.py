@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba import SAMBAReconstructor, positions_from_names
-from braindecode_samba.nn import scan
-from braindecode_samba.template import target_positions
+from braindecode_samba.scan import dual
+from braindecode_samba.signals import target_positions
 from gpu.rows import Row
 
 SFREQ = 128
@@ -71,7 +71,7 @@ class Case(NamedTuple):
 
 def has_kernel(device: torch.device) -> bool:
     """Whether mamba-ssm can be imported and the device can run it."""
-    return device.type == "cuda" and scan._kernel() is not None
+    return device.type == "cuda" and dual._kernel() is not None
 
 
 @contextmanager
@@ -82,14 +82,14 @@ def scanning_by(way: str) -> Iterator[None]:
         return
     before = sys.modules.get(KERNEL_MODULE)
     sys.modules[KERNEL_MODULE] = None  # type: ignore[assignment]
-    scan._kernel.cache_clear()
+    dual._kernel.cache_clear()
     try:
         yield
     finally:
         del sys.modules[KERNEL_MODULE]
         if before is not None:
             sys.modules[KERNEL_MODULE] = before
-        scan._kernel.cache_clear()
+        dual._kernel.cache_clear()
 
 
 class Published(nn.Module):

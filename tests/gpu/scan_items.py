@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from braindecode_samba.nn.mamba import MultiHeadDifferentialMamba
-from braindecode_samba.nn.scan import ssd_scan
+from braindecode_samba.nn import MultiHeadDifferentialMamba
+from braindecode_samba.scan import ssd_scan
 from gpu.measure import median_ms, peak_mib, relative_error
 from gpu.plan import KERNEL_MODULE, Case, Plan, has_kernel, published_on, scanning_by
 from gpu.reference import ScanCase, ScanResult, reference_scan

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from braindecode_samba import SAMBAReconstructor, chs_info_from_names
-from braindecode_samba.signals import SignalInput
-from braindecode_samba.template import target_names
+from braindecode_samba.nn import SignalInput
+from braindecode_samba.signals import target_names
 from gpu.measure import synchronize
 from gpu.plan import (
     SFREQ,

@@ -1,0 +1,77 @@
+"""Running a network over windows, some at a time, on whatever device it is.
+
+How it is trained is in `braindecode_samba.estimators.training`.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from braindecode_samba.signals.inputs import Windows
+
+
+def run_in_batches(
+    model: nn.Module,
+    function: Callable[..., Tensor],
+    windows: Windows,
+    batch_size: int,
+) -> NDArray[np.float32]:
+    """Compute outputs for all windows, in order and without gradients.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Put into evaluation mode; says on which device to compute.
+    function : callable
+        `model` or what calls it: takes ``x``, ``pos`` and, for several montages,
+        ``ch_mask``; gives a Tensor with one row a window.
+    windows : Windows
+        What to run over.
+    batch_size : int
+        Windows in a call.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, ...)
+        One row a window.
+    """
+    model.eval()
+    outputs = []
+    for batch in batches_on_device(model, windows, batch_size):
+        with torch.no_grad():
+            outputs.append(function(**batch).float().cpu().numpy())
+    return np.concatenate(outputs)
+
+
+def batches_on_device(
+    model: nn.Module, windows: Windows, batch_size: int
+) -> Iterator[dict[str, Tensor]]:
+    """Arguments of a network for all windows, some at a time, on its device.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Says on which device.
+    windows : Windows
+        What to go over, in order.
+    batch_size : int
+        Windows in a part.
+
+    Yields
+    ------
+    dict of str to Tensor
+        ``x``, ``pos`` and, for several montages, ``ch_mask``.
+    """
+    device = next(model.parameters()).device
+    for start in range(0, len(windows.x), batch_size):
+        part = windows.select(slice(start, start + batch_size))
+        batch = {
+            "x": torch.from_numpy(part.x),
+            "pos": torch.from_numpy(part.positions).float(),
+        }
+        if part.ch_mask is not None:
+            batch["ch_mask"] = torch.from_numpy(part.ch_mask)
+        yield {name: value.to(device) for name, value in batch.items()}

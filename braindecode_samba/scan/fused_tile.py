@@ -1,0 +1,172 @@
+"""One tile of a stack of layers, on its way forth and back by the loops of `kernels`.
+
+`fused` takes tiles through time.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from braindecode_samba.scan.shares import Parameters
+from braindecode_samba.scan.tiles import State
+
+# Features of a unit of the loops: the states of a block fit the second cache.
+_UNIT = 256
+
+
+class Room:
+    """Memory that tiles fill one after the other.
+
+    It stays in the cache, and the allocator has no gaps to leave.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Give the memory of that name; what the last tile left there is void."""
+        size = math.prod(shape)
+        if name not in self.buffers or self.buffers[name].numel() < size:
+            self.buffers[name] = torch.empty(size)
+        return self.buffers[name][:size].view(shape)
+
+
+class Tile:
+    """One tile on its way forth, with what its way back needs.
+
+    Parameters
+    ----------
+    u : Tensor, shape (layers, batch, time, d_model)
+        Inputs.
+    p : Parameters
+        Parameters.
+    state : tuple of Tensor
+        State before the tile; that of the scan is overwritten by that after it.
+    room : Room
+        Where to compute; there is one tile at a time.
+    keep_starts : bool
+        Whether the way back will be gone.
+    """
+
+    def __init__(
+        self, u: Tensor, p: Parameters, state: State, room: Room, keep_starts: bool
+    ) -> None:
+        # compiled at the first use, and not where there is no numba
+        from braindecode_samba.scan.kernels import BLOCK, forward
+
+        layers, batch, n_times, _ = u.shape
+        self.shape = layers, batch, n_times
+        self.p, self.room = p, room
+        self.u = u.reshape(layers, batch * n_times, -1)
+        self.conv_state, self.scan_state = state
+        self.zx = room.take("zx", layers, batch * n_times, p.in_proj.shape[1])
+        torch.bmm(self.u, p.in_proj.transpose(1, 2), out=self.zx)
+        n, heads = layers * batch, p.A.shape[1]
+        wanted = max(p.d_inner // _UNIT, 1)
+        self.n_ranges = max(
+            k for k in range(1, heads + 1) if heads % k == 0 and k <= wanted
+        )
+        n_blocks = -(-n_times // BLOCK) if keep_starts else 0
+        self.starts = room.take("starts", n, n_blocks, *self.scan_state.shape[2:])
+        self.g = room.take("g", layers, batch * n_times, p.d_inner)
+        squares = room.take("squares", self.n_ranges, n, n_times)
+        _call(
+            forward,
+            n * self.n_ranges,
+            *self._inputs(),
+            self.scan_state.flatten(0, 1),
+            self.starts,
+            self._by_sequence(self.g),
+            squares,
+        )
+        self.squares = squares.sum(0).view(*self.shape, 1)
+
+    def project(self, y: Tensor) -> None:
+        """Project into (layers, batch, time, d_model), without the norm's factor."""
+        # a tile is whole windows or a part of a single one: its rows lie evenly
+        rows = y.view(self.shape[0], -1, y.shape[3])
+        torch.bmm(self.g, self.p.out_proj.transpose(1, 2), out=rows)
+
+    def state_after(self) -> State:
+        """Give the state after the tile."""
+        taps, channels = self.conv_state.shape[2:]
+        d = self.p.d_inner
+        zx = self.zx.view(*self.shape, -1)[:, :, :, d : d + channels]
+        past = torch.cat([self.conv_state, zx[:, :, max(0, zx.shape[2] - taps) :]], 2)
+        return past[:, :, past.shape[2] - taps :], self.scan_state
+
+    def backward(
+        self, dy: Tensor, pull: Tensor, dstate: State
+    ) -> tuple[Tensor, State, list[Tensor]]:
+        """Give derivatives of inputs, of the state before, and of all parameters."""
+        from braindecode_samba.scan.kernels_back import backward, backward_convolution
+
+        layers, batch, n_times = self.shape
+        n = layers * batch
+        p = self.p
+        dconv_after, dscan = dstate
+        dy = dy.reshape(layers, batch * n_times, -1)
+        dout_proj = torch.bmm(dy.transpose(1, 2), self.g)
+        dg = torch.bmm(dy, p.out_proj, out=self.room.take("dg", *self.g.shape))
+        dzx = self.room.take("dzx", *self.zx.shape)
+        n_bc = 2 * dscan.shape[2]
+        dbc = self.room.take("dbc", self.n_ranges, n, n_times, n_bc)
+        dheads = [dy.new_zeros(n, p.A.shape[1]) for _ in range(3)]
+        _call(
+            backward,
+            n * self.n_ranges,
+            *self._inputs(),
+            self.starts,
+            self._by_sequence(dg),
+            pull.reshape(n, n_times).contiguous(),
+            dscan.flatten(0, 1),
+            self._by_sequence(dzx),
+            dbc,
+            *dheads,
+        )
+        dpast = torch.empty_like(self.conv_state)
+        dweight = dy.new_zeros(n, *p.weight.shape[1:])
+        dbias = dy.new_zeros(n, *p.bias.shape[1:])
+        _call(
+            backward_convolution,
+            n,
+            *self._inputs()[:4],
+            dbc,
+            self._by_sequence(dzx),
+            dpast.flatten(0, 1),
+            dweight,
+            dbias,
+        )
+        self._add_to_last_inputs(dzx, dpast, dconv_after)
+        per_layer = [
+            part.view(layers, batch, *part.shape[1:]).sum(1)
+            for part in (dweight, dbias, *dheads)
+        ]
+        du = torch.bmm(dzx, p.in_proj).view(*self.shape, -1)
+        din_proj = torch.bmm(dzx.transpose(1, 2), self.u)
+        return du, (dpast, dscan), [din_proj, *per_layer, dout_proj]
+
+    def _add_to_last_inputs(self, dzx: Tensor, dpast: Tensor, dafter: Tensor) -> None:
+        """Add derivatives of the convolution's state after the tile."""
+        taps, channels = dafter.shape[2:]
+        n_times, d = self.shape[2], self.p.d_inner
+        inside = min(taps, n_times)
+        last = dzx.view(*self.shape, -1)[:, :, n_times - inside :, d : d + channels]
+        last += dafter[:, :, taps - inside :]
+        if taps > inside:
+            dpast[:, :, inside - taps :] += dafter[:, :, : taps - inside]
+
+    def _inputs(self) -> tuple[Tensor, ...]:
+        past = self.conv_state.contiguous().flatten(0, 1)
+        return (self._by_sequence(self.zx), past, *self.p[1:6])
+
+    def _by_sequence(self, x: Tensor) -> Tensor:
+        """View with one axis for layers and windows: (sequences, time, ...)."""
+        return x.view(-1, self.shape[2], x.shape[-1])
+
+
+def _call(kernel: Callable[..., None], n_units: int, *arrays: Tensor) -> None:
+    """Run a loop over all its units."""
+    kernel(0, n_units, *(t.detach().numpy() for t in arrays))

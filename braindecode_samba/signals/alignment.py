@@ -1,0 +1,385 @@
+"""Euclidean alignment: each recording whitened by its own mean covariance.
+
+`RecordingAligner` acts on arrays, Epochs and continuous Raw.  It uses no labels, but it
+does use the trials of whoever is scored: say so beside a score.  Scaling of single
+windows is in `braindecode_samba.nn.scaling`.
+"""
+
+from collections.abc import Hashable
+from numbers import Real
+from typing import Any, Self
+
+import mne
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from braindecode_samba.signals.inputs import eeg_rows
+
+__all__ = ["RecordingAligner"]
+
+_METRICS = ("euclid", "riemann")
+_ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.io.Raw"
+# a Raw is one recording and has no name of its own
+_RAW: Hashable = "raw"
+
+
+class RecordingAligner(TransformerMixin, BaseEstimator):
+    r"""Whiten each recording by the mean covariance of its own windows.
+
+    With :math:`R` the mean over a recording's windows of their covariances over time,
+    a window :math:`X` becomes :math:`R^{-1/2} X`: the average covariance of every
+    recording is then the identity.  Channels keep their order and, as the root is
+    symmetric, roughly their places.  The result has no unit: scaling a recording
+    changes nothing.
+
+    Eigenvalues of :math:`R` below `floor` times the largest are taken as that, so that
+    directions in which nothing was recorded (average reference, bipolar chains,
+    interpolated and dead channels) are not blown up.
+
+    Parameters
+    ----------
+    metric : {"euclid", "riemann"}
+        Mean of the covariances: the arithmetic one of Euclidean alignment [ea]_, or the
+        affine-invariant one, of covariances shrunk after Ledoit and Wolf.
+    floor : float
+        Least eigenvalue of a mean covariance, as a share of its largest.
+    group_column : str, optional
+        Column of ``epochs.metadata`` that tells whose recording an epoch belongs to.
+    window_seconds : float
+        Length of the pieces, s, into which a Raw is cut to measure its covariance.
+        Pieces that overlap annotations beginning with "bad" don't count.
+
+    Attributes
+    ----------
+    references_ : dict of ndarray, shape (n_chans, n_chans)
+        Mean covariance by recording.
+    filters_ : dict of ndarray, shape (n_chans, n_chans)
+        What the windows of each recording are multiplied by.
+    n_windows_ : dict of int
+        Number of windows that each was measured on.
+    n_features_in_ : int
+        Number of channels.
+
+    Notes
+    -----
+    Give several recordings their groups, or fit one at a time: a mean over different
+    heads aligns nothing, so arrays without groups are refused.  To align whoever is
+    scored, fit on that person's windows, which may be earlier ones.
+
+    References
+    ----------
+    .. [ea] He, H., Wu, D. (2020). Transfer learning for brain-computer interfaces: a
+       Euclidean space data alignment approach. IEEE Transactions on Biomedical
+       Engineering 67(2), 399-410.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from braindecode_samba import RecordingAligner
+    >>> X = np.random.default_rng(0).normal(size=(6, 3, 100)) * [[[1], [5], [20]]]
+    >>> aligned = RecordingAligner().fit_transform(X, groups=[1, 1, 1, 2, 2, 2])
+    >>> np.cov(np.hstack(aligned[:3])).round(1) + 0.0
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 1.]])
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: str = "euclid",
+        floor: float = 1e-6,
+        group_column: str | None = None,
+        window_seconds: float = 2.0,
+    ) -> None:
+        self.metric = metric
+        self.floor = floor
+        self.group_column = group_column
+        self.window_seconds = window_seconds
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tags of scikit-learn: windows have three dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def fit(self, X: Any, y: None = None, *, groups: ArrayLike | None = None) -> Self:
+        """Measure the mean covariance of each recording.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_chans, n_times), mne.Epochs or mne.io.Raw
+            Windows, or one continuous recording.  Of Epochs and Raw the channels of
+            type EEG are used.
+        y : None
+            Ignored.
+        groups : array-like, shape (n,), optional
+            Whose recording each window belongs to.  Arrays need it; Epochs may name
+            `group_column` instead; a Raw has none.
+
+        Returns
+        -------
+        Self
+            The aligner.
+
+        Raises
+        ------
+        ValueError
+            If groups are missing or don't fit, X holds NaN or infinity, a recording
+            does not move at all, or a parameter is unknown.
+        TypeError
+            If X is of another kind.
+        ImportError
+            If pyRiemann is not installed.
+        """
+        self._check_settings()
+        windows, keys = self._read(X, groups, cut=True)
+        references = {
+            key: _mean_covariance(windows[keys == key], self.metric, self.floor, key)
+            for key in np.unique(keys).tolist()
+        }
+        self.references_ = references
+        self.filters_ = {
+            key: _inverse_root(reference, self.floor)
+            for key, reference in references.items()
+        }
+        self.n_windows_ = {key: int((keys == key).sum()) for key in references}
+        self.n_features_in_ = windows.shape[1]
+        return self
+
+    def transform(self, X: Any, *, groups: ArrayLike | None = None) -> Any:
+        """Whiten windows of recordings that were fitted.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_chans, n_times), mne.Epochs or mne.io.Raw
+            As for `fit`.
+        groups : array-like, shape (n,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray, mne.EpochsArray or mne.io.Raw
+            A copy of the kind of X, aligned; float32 stays float32.  Channels of Epochs
+            and Raw that are no EEG stay as they are.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`, and if a recording was not fitted or has other channels.
+        TypeError
+            If X is of another kind.
+        """
+        check_is_fitted(self)
+        windows, keys = self._read(X, groups, cut=False)
+        if windows.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {windows.shape[1]} channels, and the aligner was fitted on "
+                f"{self.n_features_in_}: pass these"
+            )
+        present = np.unique(keys).tolist()
+        if strange := [key for key in present if key not in self.filters_]:
+            raise ValueError(
+                f"the aligner was not fitted on {strange}: fit it on windows of "
+                "whoever is to be aligned, no labels are needed"
+            )
+        aligned = np.empty_like(windows)
+        for key in present:
+            rows = keys == key
+            aligned[rows] = self.filters_[key] @ windows[rows]
+        return _put_back(X, aligned)
+
+    def fit_transform(
+        self, X: Any, y: None = None, *, groups: ArrayLike | None = None
+    ) -> Any:
+        """Align each recording by itself.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_chans, n_times), mne.Epochs or mne.io.Raw
+            As for `fit`.
+        y : None
+            Ignored.
+        groups : array-like, shape (n,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray, mne.EpochsArray or mne.io.Raw
+            As for `transform`.
+        """
+        return self.fit(X, groups=groups).transform(X, groups=groups)
+
+    def _check_settings(self) -> None:
+        if self.metric not in _METRICS:
+            raise ValueError(
+                f"metric={self.metric!r} is unknown: pass one of {_METRICS}"
+            )
+        check_scalar(
+            self.floor,
+            "floor",
+            Real,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        check_scalar(
+            self.window_seconds,
+            "window_seconds",
+            Real,
+            min_val=0,
+            include_boundaries="neither",
+        )
+
+    def _read(
+        self, X: Any, groups: ArrayLike | None, *, cut: bool
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[Any]]:
+        """Windows (n, channels, times) and whose each is; a Raw is cut, or is one."""
+        if isinstance(X, mne.io.BaseRaw):
+            if groups is not None:
+                raise ValueError("a Raw is one recording: pass groups=None")
+            windows = _cut(X, self.window_seconds) if cut else _whole(X)
+            keys = np.full(len(windows), _RAW)
+        elif isinstance(X, mne.BaseEpochs):
+            rows = eeg_rows(X.info.get_channel_types())
+            windows = X.get_data(picks=rows, verbose="error")
+            keys = self._keys(groups, X)
+        elif isinstance(X, str | bytes | dict):
+            raise TypeError(f"X is a {type(X).__name__}: {_ACCEPTED}")
+        else:
+            windows = check_array(
+                X,
+                ensure_2d=False,
+                allow_nd=True,
+                dtype=[np.float64, np.float32],
+                input_name="X",
+            )
+            if windows.ndim != 3:
+                raise ValueError(f"X has shape {windows.shape}: {_ACCEPTED}")
+            keys = self._keys(groups, None)
+        if not len(windows) or not np.isfinite(windows).all():
+            raise ValueError("X is empty or holds NaN or infinity: repair it")
+        check_consistent_length(windows, keys)
+        return windows, keys
+
+    def _keys(
+        self, groups: ArrayLike | None, epochs: mne.BaseEpochs | None
+    ) -> NDArray[Any]:
+        if groups is not None:
+            keys = np.asarray(groups)
+            if keys.ndim != 1:
+                raise ValueError(
+                    f"groups has shape {keys.shape}: name one recording a window"
+                )
+            return _without_gaps(keys)
+        if epochs is None:
+            raise ValueError(
+                "nobody says whose recording each window belongs to, and a mean over "
+                "several heads aligns nothing: pass groups= (one value throughout for "
+                "a single recording)"
+            )
+        table = epochs.metadata
+        if self.group_column is None or table is None or self.group_column not in table:
+            raise ValueError(
+                f"group_column={self.group_column!r} names no column of "
+                "epochs.metadata: pass one that tells the recording, or groups="
+            )
+        return _without_gaps(table[self.group_column].to_numpy())
+
+
+def _without_gaps(keys: NDArray[Any]) -> NDArray[Any]:
+    gaps = [row for row, key in enumerate(keys.tolist()) if key is None or key != key]
+    if gaps:
+        raise ValueError(
+            f"groups are missing for {len(gaps)} windows, first for {gaps[0]}: say "
+            "whose recording each belongs to"
+        )
+    return keys
+
+
+def _cut(raw: mne.io.BaseRaw, seconds: float) -> NDArray[np.float64]:
+    """Pieces of a continuous recording, without those that are marked as bad."""
+    duration = min(seconds, raw.n_times / raw.info["sfreq"])
+    epochs = mne.make_fixed_length_epochs(
+        raw, duration=duration, preload=True, verbose="error"
+    )
+    rows = eeg_rows(raw.get_channel_types())
+    return epochs.get_data(picks=rows, verbose="error")
+
+
+def _whole(raw: mne.io.BaseRaw) -> NDArray[np.float64]:
+    return raw.get_data(picks=eeg_rows(raw.get_channel_types()), verbose="error")[None]
+
+
+def _put_back(X: Any, aligned: NDArray[np.floating[Any]]) -> Any:
+    """Aligned signals as what they came as."""
+    if isinstance(X, mne.io.BaseRaw):
+        raw = X.copy().load_data(verbose="error")
+        rows = eeg_rows(raw.get_channel_types())
+        return raw.apply_function(
+            lambda _: aligned[0], picks=rows, channel_wise=False, verbose="error"
+        )
+    if not isinstance(X, mne.BaseEpochs):
+        return aligned
+    data = X.get_data(verbose="error")
+    data[:, eeg_rows(X.info.get_channel_types())] = aligned
+    return mne.EpochsArray(
+        data,
+        X.info,
+        events=X.events,
+        tmin=X.tmin,
+        event_id=X.event_id,
+        metadata=X.metadata,
+        selection=X.selection,
+        drop_log=X.drop_log,
+        verbose="error",
+    )
+
+
+def _mean_covariance(
+    windows: NDArray[np.floating[Any]], metric: str, floor: float, key: Hashable
+) -> NDArray[np.float64]:
+    """Mean over windows of their covariances over time, (channels, channels)."""
+    covariances, gmean = _pyriemann()
+    signals = windows.astype(np.float64)
+    # offsets and units must not matter, however large: pyRiemann's means have
+    # absolute tolerances
+    signals -= signals.mean(axis=2, keepdims=True)
+    scale = np.sqrt(np.mean(signals**2))
+    if scale == 0:
+        raise ValueError(
+            f"recording {key!r} does not move in any of its {len(windows)} windows: "
+            "leave it out"
+        )
+    signals /= scale
+    mean = gmean(covariances(signals, estimator="scm"), metric="euclid")
+    if metric == "riemann":
+        # that mean exists only where all of them are positive: not in the directions
+        # in which nothing was recorded
+        values, vectors = np.linalg.eigh(mean)
+        space = vectors[:, values > floor * values[-1]]
+        shrunk = covariances(space.T @ signals, estimator="lwf")
+        mean = space @ gmean(shrunk, metric="riemann") @ space.T
+    return mean * scale**2
+
+
+def _inverse_root(reference: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    values, vectors = np.linalg.eigh(reference)
+    kept = np.maximum(values, floor * values[-1])
+    return (vectors / np.sqrt(kept)) @ vectors.T
+
+
+def _pyriemann() -> tuple[Any, Any]:
+    try:
+        from pyriemann.geometry.covariance import covariances
+        from pyriemann.geometry.mean import gmean
+    except ImportError as error:
+        raise ImportError(
+            "alignment takes its means from pyRiemann 0.12 or later: "
+            'pip install "braindecode-samba[benchmarks]"'
+        ) from error
+    return covariances, gmean

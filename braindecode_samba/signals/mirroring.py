@@ -1,0 +1,110 @@
+"""Mirrored heads: left and right electrodes exchanged, for augmentation.
+
+What a mirrored head means for the labels is for the caller to say.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from sklearn.utils import check_consistent_length, check_random_state
+
+from braindecode_samba.signals.inputs import RandomState
+from braindecode_samba.signals.montages import check_positions
+
+__all__ = ["mirror_channels", "mirror_windows"]
+
+
+def mirror_channels(positions: ArrayLike, tolerance: float = 0.02) -> NDArray[np.int64]:
+    """Find the channel on the other side of the head for each channel.
+
+    Parameters
+    ----------
+    positions : array-like, shape (n_chans, 3)
+        Electrodes, MNE head frame (x to the right), metres.
+    tolerance : float
+        Largest distance, m, between an electrode and the mirror image of its partner.
+
+    Returns
+    -------
+    ndarray of int, shape (n_chans,)
+        ``x[mirror_channels(pos)]`` is the mirrored head; those on the midline are their
+        own partners.
+
+    Raises
+    ------
+    ValueError
+        If an electrode has no partner.
+    """
+    places = check_positions(positions)
+    distances = cdist(places, places * [-1, 1, 1])
+    _, partners = linear_sum_assignment(distances**2)
+    if (distances[np.arange(len(places)), partners] > tolerance).any():
+        worst = int(distances.min(axis=1).argmax())
+        raise ValueError(
+            f"channel {worst} has no electrode within {tolerance * 1e3:g} mm of its "
+            "mirrored place: leave channels out until each has a partner"
+        )
+    return partners
+
+
+def mirror_windows(
+    X: ArrayLike,
+    y: ArrayLike,
+    positions: ArrayLike,
+    exchanged: Mapping[Any, Any],
+    *,
+    share: float = 0.5,
+    random_state: RandomState = None,
+) -> tuple[NDArray[np.floating[Any]], NDArray[Any]]:
+    """Mirror a random share of windows, and exchange their labels.
+
+    Parameters
+    ----------
+    X : array-like, shape (n, n_chans, n_times)
+        Windows.
+    y : array-like, shape (n,)
+        Labels.
+    positions : array-like, shape (n_chans, 3)
+        As for `mirror_channels`.
+    exchanged : mapping
+        The label of a mirrored window for each label, as ``{"left": "right", "right":
+        "left"}``; labels that are not in it stay.
+    share : float
+        Share of the windows to mirror, from 0 to 1.
+    random_state : int, RandomState instance or None
+        Draws the windows.
+
+    Returns
+    -------
+    X : ndarray, shape (n, n_chans, n_times)
+        A copy in which ``round(share * n)`` windows are mirrored.
+    y : ndarray, shape (n,)
+        Their labels.
+
+    Raises
+    ------
+    ValueError
+        If an electrode has no partner, or X and y don't fit.
+    """
+    windows, labels = np.array(X), np.array(y)
+    check_consistent_length(windows, labels)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share} is no share: pass a number from 0 to 1")
+    partners = mirror_channels(positions)
+    if windows.ndim != 3 or windows.shape[1] != len(partners):
+        raise ValueError(
+            f"X has shape {windows.shape} and there are {len(partners)} positions: "
+            "pass (n, channels, times), one position a channel"
+        )
+    if random_state is None:
+        # numpy's global state is not ours to advance
+        random_state = np.random.RandomState()
+    rng = check_random_state(random_state)
+    chosen = rng.permutation(len(windows))[: round(share * len(windows))]
+    windows[chosen] = windows[chosen][:, partners]
+    labels[chosen] = [exchanged.get(label, label) for label in labels[chosen].tolist()]
+    return windows, labels
