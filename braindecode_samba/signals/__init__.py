@@ -22,12 +22,14 @@ from braindecode_samba.signals.montages import (
     to_head,
     write_montage,
 )
+from braindecode_samba.signals.responses import ResponseSimulator
 from braindecode_samba.signals.simulation import EEGSimulator, SimulatedMotorImagery
 
 __all__ = [
     "EEGSimulator",
     "Montage",
     "RecordingAligner",
+    "ResponseSimulator",
     "SimulatedMotorImagery",
     "Windows",
     "available_montages",

@@ -37,11 +37,12 @@ from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from tqdm import tqdm
 
-from braindecode_samba import SAMBAClassifier, SAMBARegressor
-from braindecode_samba.alignment import RecordingAligner
-from braindecode_samba.evaluation import estimator_digest
-from braindecode_samba.protocols import checkpoint_digest
-from braindecode_samba.tables import ResumableTable
+from braindecode_samba import RecordingAligner, SAMBAClassifier, SAMBARegressor
+from braindecode_samba.evaluation import (
+    ResumableTable,
+    checkpoint_digest,
+    estimator_digest,
+)
 
 SAMBAS = {"samba": "SAMBA as it comes", "samba-random": "SAMBA with random weights"}
 TITLES = SAMBAS | {name: method.title for name, method in METHODS.items()}
@@ -196,36 +197,43 @@ def list_rows(options, folder):
     return rows
 
 
-def markdown(scores, columns):
-    """Table of means over people and seeds, with the spread over people."""
+def tabulate(scores, columns):
+    """Means over people and seeds, and their spread over people, as Markdown."""
     people = scores.groupby(["column", "method", "subject"])["score"].mean()
     found = people.groupby(["column", "method"]).agg(["mean", "std"])
+    means = found["mean"].unstack("column").reindex(columns=columns)
+    spread = found["std"].unstack("column")
     lines = [
-        "| | " + " | ".join(columns) + " | mean |",
-        "|---|" + "---|" * (len(columns) + 1),
-        "| scored by | " + " | ".join(KINDS[name].score for name in columns) + " | |",
+        ["", *columns, "mean"],
+        ["---"] * (len(columns) + 2),
+        ["scored by", *(KINDS[name].score for name in columns), ""],
     ]
-    for method, title in TITLES.items():
-        if method not in set(scores["method"]):
-            continue
-        cells = {
-            name: found.loc[name, method]
-            for name in columns
-            if (name, method) in found.index
-        }
-        mean = np.mean([cell["mean"] for cell in cells.values()])
-        whole = len(cells) == len(columns)
-        lines.append(
-            f"| {title} | "
-            + " | ".join(
-                f"{cells[name]['mean']:.3f} ± {cells[name]['std']:.2f}"
-                if name in cells
-                else "-"
-                for name in columns
-            )
-            + f" | {mean:.3f}{'' if whole else f' (of {len(cells)})'} |"
-        )
-    return "\n".join(lines)
+    for method in (one for one in TITLES if one in means.index):
+        row = means.loc[method]
+        cells = [
+            "-" if np.isnan(mean) else f"{mean:.3f} ± {spread.loc[method, name]:.2f}"
+            for name, mean in row.items()
+        ]
+        part = "" if row.notna().all() else f" (of {row.count()})"
+        lines.append([TITLES[method], *cells, f"{row.mean():.3f}{part}"])
+    if "samba" in means.index and len(means) > 1:
+        lines.append(["SAMBA against the best other", *compare(means)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def compare(means):
+    """SAMBA minus the best other of each column, and minus the best of all in the mean.
+
+    The best of all is the other method with the best mean that does most columns; with
+    it SAMBA is compared where both are.
+    """
+    samba, others = means.loc["samba"], means.drop(index=[*SAMBAS], errors="ignore")
+    most = others[others.count(axis=1) > len(means.columns) / 2]
+    margins = [f"{margin:+.3f}" for margin in samba - others.max()]
+    if most.empty:
+        return [*margins, "-"]
+    best = most.mean(axis=1).idxmax()
+    return [*margins, f"{(samba - most.loc[best]).mean():+.3f} ({TITLES[best]})"]
 
 
 def spread_of_seeds(scores):
@@ -265,7 +273,7 @@ def main(arguments=None):
     scores = table.to_frame(rows)
     if scores.empty:
         sys.exit(f"{table.folder} holds none of these rows yet")
-    print(markdown(scores, options.columns))
+    print(tabulate(scores, options.columns))
     for (column, method), spread in spread_of_seeds(scores).items():
         print(f"{TITLES[method]}, {column}: seeds differ by {spread:.3f}")
 

@@ -5,18 +5,17 @@ A column holds windows, what they are labelled with, whose they are, and who is 
 when: people are never on both sides. It is read once and kept in one file.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from evaluate import RENAMED, SFREQ, fists, state
+from trials_and_methods import RENAMED, SFREQ, fists, state
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
 from braindecode_samba._paths import whole_file
-from braindecode_samba.responses import ResponseSimulator
+from braindecode_samba.signals import ResponseSimulator
 
 # people who are trained on, and people who are scored
 FISTS = (range(1, 29), range(29, 40))
@@ -164,37 +163,32 @@ def lateralised(simulator):
 
 
 KINDS = {
-    "left/right": Kind(left_right),
+    "left_right": Kind(left_right),
     "arithmetic": Kind(arithmetic),
-    "P300": Kind(read_set("p300", one_out)),
-    "Kalunga": Kind(
+    "p300": Kind(read_set("p300", one_out)),
+    "kalunga": Kind(
         read_set("kalunga"), "balanced accuracy", frequencies=(13.0, 17.0, 21.0)
     ),
-    "Graz 2b": Kind(read_set("graz_2b")),
+    "graz_2b": Kind(read_set("graz_2b")),
     "eyes": Kind(read_set("guinea_bissau", label=1)),
     "diagnosis": Kind(
         read_set("guinea_bissau", label=0), "AUC over persons", whitened=False
     ),
-    "ADHD": Kind(read_set("adhd"), "AUC over persons", whitened=False),
-    "sim. evoked": Kind(simulated(lambda one: one.evoked(10, 120))),
-    "sim. SSVEP": Kind(
+    "adhd": Kind(read_set("adhd"), "AUC over persons", whitened=False),
+    "sim_evoked": Kind(simulated(lambda one: one.evoked(10, 120))),
+    "sim_ssvep": Kind(
         simulated(lambda one: one.steady_state(10, 20, frequencies=FLICKER)),
         "balanced accuracy",
         frequencies=FLICKER,
     ),
-    "sim. slow waves": Kind(simulated(lambda one: one.slow_waves(10, 30))),
-    "sim. number": Kind(simulated(lateralised), "r"),
+    "sim_slow_waves": Kind(simulated(lambda one: one.slow_waves(10, 30))),
+    "sim_number": Kind(simulated(lateralised), "r"),
 }
-
-
-def column_file(folder, name):
-    """File that a column is kept in."""
-    return folder / f"{re.sub(r'[^a-z0-9]+', '_', name.lower())}.npz"
 
 
 def read_column(folder, name, data_path=None, sets=None):
     """Column by its name, from its file if it was read before."""
-    file = column_file(folder, name)
+    file = folder / f"{name}.npz"
     if not file.exists():
         fields = KINDS[name].read(data_path, sets)
         fields["X"] = np.asarray(fields["X"], np.float32)

@@ -27,7 +27,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braindecode_samba.baselines import bandpass, log_band_power
+from braindecode_samba.evaluation.baselines import bandpass, log_band_power
 
 # Hz; None is the windows as they come
 PASS_BANDS = (None, (0.5, 4), (4, 8), (8, 30), (1, 40))
@@ -79,15 +79,18 @@ class ChosenOnPersons(BaseEstimator):
         two = len(np.unique(y)) == 2
         scoring = "roc_auc" if two else "balanced_accuracy"
         scorer = get_scorer("r2" if y.dtype.kind == "f" else scoring)
-        scores = np.zeros(len(self.models))
+        scores = []
         for learnt, held in folds:
             fitted = clone(transformer).fit(values[learnt], y[learnt])
             known, unknown = fitted.transform(values[learnt]), fitted.transform(values[held])
-            scores += [
-                scorer(clone(model).fit(known, y[learnt]), unknown, y[held])
-                for model in self.models
-            ]
-        return scores / len(folds)
+            scores.append(
+                [
+                    scorer(clone(model).fit(known, y[learnt]), unknown, y[held])
+                    for model in self.models
+                ]
+            )
+        # people who all have one label have no AUC
+        return np.nanmean(scores, axis=0)
 
     def predict(self, read):
         """Labels or numbers."""

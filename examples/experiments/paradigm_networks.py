@@ -20,7 +20,7 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
 
-from braindecode_samba.training import seeded
+from braindecode_samba.estimators.training import seeded
 
 RATE = 128
 

@@ -12,7 +12,7 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
-from braindecode_samba.simulation import (
+from braindecode_samba.signals.simulation import (
     EEGSimulator,
     _count,
     _cut,
@@ -21,7 +21,7 @@ from braindecode_samba.simulation import (
     _places,
     _unit,
 )
-from braindecode_samba.template import target_names, target_positions
+from braindecode_samba.signals.template import target_names, target_positions
 
 __all__ = ["ResponseSimulator"]
 
