@@ -1,9 +1,14 @@
 """SAMBA, an EEG foundation model for any electrodes and any length, for braindecode."""
 
+import warnings
+
 from braindecode_samba._version import __version__
 
 try:
-    from braindecode.models.util import models_dict
+    with warnings.catch_warnings():
+        # braindecode builds montages under their old names when it is imported
+        warnings.filterwarnings("ignore", "Montage name", FutureWarning)
+        from braindecode.models.util import models_dict
 except OSError as error:
     # a CPU-only torch beside the registry's torchaudio, which is built for CUDA
     raise ImportError(

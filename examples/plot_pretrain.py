@@ -8,8 +8,8 @@ core and needs no download::
 
     python examples/plot_pretrain.py
 
-For a real corpus, runs that go on after an interruption and several GPUs there is
-``examples/pretrain.py``.
+For folders of recordings, runs that go on after an interruption and several GPUs there
+are the commands ``braindecode-samba prepare`` and ``braindecode-samba pretrain``.
 """
 
 # %%

@@ -14,7 +14,13 @@ from braindecode.datasets import BaseConcatDataset, RawDataset
 from torch.utils.data import DataLoader, Dataset
 
 from braindecode_samba import positions_from_names
-from braindecode_samba.pretraining import Corpus, WindowStore, shards, write_windows
+from braindecode_samba._paths import remove_leftovers
+from braindecode_samba.pretraining import (
+    Corpus,
+    RecordingError,
+    WindowStore,
+    write_windows,
+)
 from braindecode_samba.pretraining.batches import LengthBatchSampler, collate
 
 NAMES = ("Fp1", "C3", "Cz", "O2")
@@ -251,6 +257,26 @@ def test_recordings_that_can_not_be_are_refused(tmp_path, files):
         write_windows([make_raw(["E1"], types="eog")], folder, subjects=["ann"])
 
 
+def test_broken_recordings_are_named_and_left_out_on_demand(tmp_path, files):
+    damaged, cut_off = tmp_path / "damaged.edf", tmp_path / "cut_off_raw.fif"
+    damaged.write_bytes(b"no header")
+    cut_off.write_bytes(files[0].read_bytes()[:-9000])
+    several = [damaged, *files, cut_off]
+    whose = ["dan", *SUBJECTS, "eve"]
+    with pytest.raises(RecordingError, match=f"{damaged} can't be read"):
+        write_windows(several, tmp_path / "store", subjects=whose)
+    assert not (tmp_path / "store").exists()
+    broken = []
+    store = write_windows(
+        several, tmp_path / "store", subjects=whose, on_broken=broken.append
+    )
+    assert store.subjects == tuple(SUBJECTS)
+    assert [str(error).split(" can't")[0] for error in broken] == [
+        str(damaged),
+        str(cut_off),
+    ]
+
+
 def test_other_settings_do_not_touch_a_store(tmp_path, files):
     folder = tmp_path / "store"
     before = write_windows(files, folder, subjects=SUBJECTS)
@@ -317,7 +343,8 @@ def test_a_file_that_the_system_refuses_leaves_no_half(tmp_path, files):
         check=False,
     )
     assert run.returncode == 1
-    assert "can't be written" in run.stderr
+    assert "could not be written" in run.stderr
+    assert "keeps what it had finished" in run.stderr
     assert len(list(folder.glob("*.npy"))) == 1
     assert not list(folder.glob(".*"))
     assert len(write_windows(order, folder, subjects=order)) == 10
@@ -330,7 +357,7 @@ def test_what_a_killed_run_left_is_removed_later(tmp_path, files):
     for part in (old, new):
         part.write_bytes(b"begun")
     os.utime(old, (1e9, 1e9))
-    shards.remove_leftovers(folder)
+    remove_leftovers(folder)
     assert not old.exists()
     assert new.exists()
 

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from braindecode_samba import positions_from_names
+from braindecode_samba.cli import main
 from braindecode_samba.evaluation import ResumableTable
 from braindecode_samba.nn import Mamba2
+from braindecode_samba.pretraining.config import read_config
 from braindecode_samba.signals import EEGSimulator
 
 pytest.importorskip(
@@ -34,12 +36,10 @@ ELECTRODES_64 = (
 
 @pytest.fixture(scope="module")
 def load():
-    """Import one of the scripts, or of those of pretraining in the folder above."""
-    folders = [str(SCRIPTS), str(SCRIPTS.parent)]
-    sys.path[:0] = folders
+    """Import one of the scripts."""
+    sys.path.insert(0, str(SCRIPTS))
     yield importlib.import_module
-    for folder in folders:
-        sys.path.remove(folder)
+    sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(autouse=True)
@@ -265,7 +265,7 @@ def test_laboratories_are_scored_from_their_files(load, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def stores(load, tmp_path_factory):
+def stores(tmp_path_factory):
     """Windows of three made-up people, and the config of a small network."""
     root = tmp_path_factory.mktemp("pretraining")
     config = {
@@ -279,9 +279,8 @@ def stores(load, tmp_path_factory):
     for subject, name in enumerate("ABC", 1):
         raw = simulator.raw(subject=subject, n_trials=2).crop(0, 10)
         raw.set_annotations(None).save(root / f"{name}_raw.fif", verbose="error")
-    words = ["prepare", "--config", str(root / "config.json")]
-    places = ["--data-path", str(root), "--stores", str(root / "stores")]
-    load("pretrain").main([*words, *places])
+    words = ["prepare", str(root), "--config", str(root / "config.json")]
+    assert main([*words, "--stores", str(root / "stores")]) == 0
     return root
 
 
@@ -323,11 +322,9 @@ def test_masks_and_losses_are_compared(load, stores, output, capsys):
 def test_variants_of_pretraining_differ_in_one_thing(load):
     module = load("evaluate_pretraining")
     masking, loss = module.VARIANTS["regions, as samba-e"]
-    shipped = json.loads(
-        (SCRIPTS.parent / "configs" / "samba_e.json").read_text("utf-8")
-    )
-    assert masking == {k: v for k, v in shipped["masking"].items() if k != "ratio"}
-    assert loss == shipped["loss"]
+    shipped = read_config("samba-e")
+    assert masking == {k: v for k, v in shipped.masking.items() if k != "ratio"}
+    assert loss == shipped.loss
     for name, settings in module.VARIANTS.items():
         if settings is None or name in ("regions, as samba-e", "tsr, published loss"):
             continue

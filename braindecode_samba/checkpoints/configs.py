@@ -50,6 +50,7 @@ class _Notes(BaseModel):
     weights_sha256: str | None = None
 
 
+NOTES = tuple(_Notes.model_fields)
 _Whole = Annotated[int, Field(gt=0, le=_LARGEST)]
 _Number = Annotated[float, Field(ge=0, le=_LARGEST)]
 _AS_JSON: dict[Any, Any] = {

@@ -18,6 +18,7 @@ from braindecode_samba.pretraining.masking import (
     temporal_semantic_mask,
 )
 from braindecode_samba.pretraining.net import SAMBAPretrainer
+from braindecode_samba.pretraining.sources import RecordingError
 from braindecode_samba.pretraining.state import has_training_state
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.pretraining.watching import (
@@ -36,6 +37,7 @@ __all__ = [
     "MontageAugmentation",
     "OneCycle",
     "ReconstructionFigure",
+    "RecordingError",
     "SAMBAPretrainer",
     "SpatialWeights",
     "TimeFrequencyLoss",

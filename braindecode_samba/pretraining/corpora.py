@@ -1,14 +1,16 @@
 """Corpora: recordings cut into windows once, and several data sets in one run.
 
 `write_windows` puts the windows of many recordings into a store on disk; `Corpus` mixes
-stores, or other data sets of windows.  What one recording goes through is in
+stores, or other data sets of windows.  Recordings are opened in `sources` and cut in
 `recordings`, the files of a store are in `shards`, reading them in `store`.
 """
 
+import contextlib
+import dataclasses
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,12 +21,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from braindecode_samba.nn.scaling import MODEL_SFREQ
+from braindecode_samba._paths import remove_leftovers
 from braindecode_samba.pretraining.batches import window_lengths
 from braindecode_samba.pretraining.recordings import (
     CuttingSettings,
-    Recording,
-    RecordingSource,
     check_recording,
     cut_recording,
 )
@@ -32,9 +32,13 @@ from braindecode_samba.pretraining.shards import (
     StoredRecording,
     finished_recording,
     read_index,
-    remove_leftovers,
     write_index,
     write_recording,
+)
+from braindecode_samba.pretraining.sources import (
+    Recording,
+    RecordingError,
+    RecordingSource,
 )
 from braindecode_samba.pretraining.store import WindowStore
 
@@ -52,14 +56,15 @@ def write_windows(
     recordings: Iterable[Recording],
     folder: str | os.PathLike[str],
     *,
-    window_seconds: float = 2.0,
+    window_seconds: float = CuttingSettings.window_seconds,
     stride_seconds: float | None = None,
-    sfreq: float = MODEL_SFREQ,
-    l_freq: float | None = 1.0,
-    h_freq: float | None = 45.0,
+    sfreq: float = CuttingSettings.sfreq,
+    l_freq: float | None = CuttingSettings.l_freq,
+    h_freq: float | None = CuttingSettings.h_freq,
     reject: float | None = None,
     subjects: Sequence[str] | None = None,
     unknown: Literal["raise", "drop"] = "raise",
+    on_broken: Callable[[RecordingError], object] | None = None,
 ) -> WindowStore:
     """Filter, resample and cut recordings, once, into a store on disk.
 
@@ -94,6 +99,9 @@ def write_windows(
         description says under ``"subject"``.
     unknown : {"raise", "drop"}
         What happens to EEG channels whose place nobody knows.
+    on_broken : callable, optional
+        Called with the error of each recording that can't be read or used, which is
+        left out; by default the first such error is raised.
 
     Returns
     -------
@@ -102,10 +110,12 @@ def write_windows(
 
     Raises
     ------
+    RecordingError
+        A ValueError, with the name of the recording: if it can't be read, has no EEG
+        channel with a position, holds NaN or has a rate too low for the band.
     ValueError
-        If there are no recordings or no windows in them, if one has no EEG channel with
-        a position, an unknown subject or NaN, is there twice or has a rate too low for
-        the band, or if the folder holds a store made with other settings.
+        If there are no recordings or no windows in them, if nobody says whose one is,
+        one is there twice, or the folder holds a store made with other settings.
     TypeError
         If a recording is of another kind.
     FileNotFoundError
@@ -115,7 +125,7 @@ def write_windows(
     """
     settings = CuttingSettings(
         window_seconds=window_seconds,
-        stride_seconds=window_seconds if stride_seconds is None else stride_seconds,
+        stride_seconds=stride_seconds,
         sfreq=sfreq,
         l_freq=l_freq,
         h_freq=h_freq,
@@ -123,22 +133,39 @@ def write_windows(
         unknown=unknown,
     )
     sources = _list_sources(recordings, subjects)
-    keys = [source.key(settings) for source in sources]
+    keys = [source.key(dataclasses.asdict(settings)) for source in sources]
     _refuse_twice(sources, keys)
     goal = Path(folder)
     _refuse_other_settings(goal, settings)
     done = {key: finished_recording(goal, key) for key in keys}
-    todo = [(s, k) for s, k in zip(sources, keys, strict=True) if done[k] is None]
-    n_bytes = sum(check_recording(source, settings) for source, _ in todo)
+    n_bytes, todo = 0, []
+    for source, key in zip(sources, keys, strict=True):
+        if done[key] is None:
+            with _broken_goes_to(on_broken):
+                n_bytes += check_recording(source, settings).n_bytes
+                todo.append((source, key))
     goal.mkdir(parents=True, exist_ok=True)
     remove_leftovers(goal)
     _refuse_full_disk(goal, n_bytes)
     for source, key in tqdm(todo, desc="windows", unit="recording", disable=None):
-        done[key] = write_recording(goal, *cut_recording(source, key, settings))
+        with _broken_goes_to(on_broken):
+            done[key] = write_recording(goal, *cut_recording(source, key, settings))
     written = [recording for key in keys if (recording := done[key]) is not None]
     _refuse_nothing(written)
     write_index(goal, written, settings.to_dict())
     return WindowStore(goal)
+
+
+@contextlib.contextmanager
+def _broken_goes_to(
+    on_broken: Callable[[RecordingError], object] | None,
+) -> Iterator[None]:
+    try:
+        yield
+    except RecordingError as error:
+        if on_broken is None:
+            raise
+        on_broken(error)
 
 
 def _list_sources(

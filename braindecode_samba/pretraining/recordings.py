@@ -5,32 +5,26 @@ Lists of recordings and the store are matters of `corpora`.
 """
 
 import dataclasses
-import hashlib
-import json
-import os
 from collections import Counter
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import mne
 import numpy as np
 import torch
-from braindecode.datasets import RawDataset
 from numpy.typing import NDArray
 
-from braindecode_samba.nn.scaling import recording_scale
+from braindecode_samba.nn.scaling import MODEL_SFREQ, recording_scale
 from braindecode_samba.pretraining.shards import STORED, StoredRecording
+from braindecode_samba.pretraining.sources import RecordingError, RecordingSource
 from braindecode_samba.signals.montages import positions_from_chs_info
 
 __all__ = [
     "CuttingSettings",
-    "Recording",
-    "RecordingSource",
+    "Header",
     "check_recording",
     "cut_recording",
 ]
-
-Recording: TypeAlias = str | os.PathLike[str] | mne.io.BaseRaw | RawDataset
 
 # a channel that spans less, in robust deviations of its recording, is switched off
 _FLAT = 0.1
@@ -42,8 +36,10 @@ class CuttingSettings:
 
     Parameters
     ----------
-    window_seconds, stride_seconds : float
-        Length of a window, and from one to the next.
+    window_seconds : float
+        Length of a window.
+    stride_seconds : float, optional
+        From one window to the next; the length of a window by default.
     sfreq : float
         Rate of the windows, Hz.
     l_freq, h_freq : float or None
@@ -59,15 +55,17 @@ class CuttingSettings:
         If a number can't be.
     """
 
-    window_seconds: float
-    stride_seconds: float
-    sfreq: float
-    l_freq: float | None
-    h_freq: float | None
-    reject: float | None
-    unknown: str
+    window_seconds: float = 2.0
+    stride_seconds: float | None = None
+    sfreq: float = MODEL_SFREQ
+    l_freq: float | None = 1.0
+    h_freq: float | None = 45.0
+    reject: float | None = None
+    unknown: str = "raise"
 
     def __post_init__(self) -> None:
+        if self.stride_seconds is None:
+            object.__setattr__(self, "stride_seconds", self.window_seconds)
         for name, value in dataclasses.asdict(self).items():
             if name == "unknown" or value is None:
                 continue
@@ -101,97 +99,13 @@ class CuttingSettings:
     @property
     def stride(self) -> int:
         """Samples from one window to the next."""
+        assert self.stride_seconds is not None
         return round(self.stride_seconds * self.sfreq)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it, with samples, as a store keeps it."""
         samples = {"n_times": self.n_times, "stride": self.stride}
         return dataclasses.asdict(self) | samples
-
-
-class RecordingSource:
-    """One recording that is still to be read, and whose it is.
-
-    Parameters
-    ----------
-    recording : path, mne.io.BaseRaw or RawDataset
-        Where the signals are.
-    subject : str or None
-        Whose they are; None asks braindecode's description.
-    number : int
-        Its place in the list, for messages.
-
-    Raises
-    ------
-    TypeError
-        If it is of another kind.
-    ValueError
-        If nobody says whose it is.
-    """
-
-    def __init__(self, recording: Recording, subject: str | None, number: int) -> None:
-        described: Any = None
-        if isinstance(recording, RawDataset):
-            if recording.description is not None:
-                described = recording.description.get("subject")
-            recording = recording.raw
-        if not isinstance(recording, str | os.PathLike | mne.io.BaseRaw):
-            raise TypeError(
-                f"recording {number} is a {type(recording).__name__}: pass paths, Raws "
-                "of MNE or RawDatasets of braindecode"
-            )
-        self._recording = recording
-        self.name = self._name(number)
-        chosen = described if subject is None else subject
-        if chosen is None:
-            raise ValueError(
-                f"nobody says whose recording {self.name} is: pass subjects=, one for "
-                "each recording, so that a checkpoint can tell whom it has seen"
-            )
-        self.subject = str(chosen)
-
-    def _name(self, number: int) -> str:
-        if not isinstance(self._recording, mne.io.BaseRaw):
-            return Path(self._recording).name
-        file = next((f for f in self._recording.filenames if f is not None), None)
-        return f"recording {number}" if file is None else Path(file).name
-
-    def read(self) -> mne.io.BaseRaw:
-        """Open the recording; the caller's own is not touched by what follows."""
-        if isinstance(self._recording, mne.io.BaseRaw):
-            return self._recording
-        return mne.io.read_raw(self._recording, verbose="error")
-
-    def key(self, settings: CuttingSettings) -> str:
-        """Digest of everything that decides what is written."""
-        digest = hashlib.blake2b(digest_size=12)
-        digest.update(json.dumps([dataclasses.asdict(settings), self.subject]).encode())
-        raw = self._recording
-        if not isinstance(raw, mne.io.BaseRaw):
-            digest.update(_state_of(Path(raw)))
-            return digest.hexdigest()
-        marks = [(a["onset"], a["duration"], a["description"]) for a in raw.annotations]
-        kinds = raw.get_channel_types()
-        places = [channel["loc"][:3].tolist() for channel in raw.info["chs"]]
-        state = [raw.ch_names, kinds, raw.info["bads"], places, marks]
-        digest.update(
-            repr([state, raw.info["sfreq"], raw.first_samp, raw.last_samp]).encode()
-        )
-        files = [file for file in raw.filenames if file is not None]
-        # what lies in memory may have been changed since it was read
-        if raw.preload or not files:
-            digest.update(np.ascontiguousarray(raw.get_data()).data)
-        else:
-            for file in files:
-                digest.update(_state_of(Path(file)))
-        return digest.hexdigest()
-
-
-def _state_of(path: Path) -> bytes:
-    if not path.exists():
-        raise FileNotFoundError(f"there is no recording {path}")
-    status = path.stat()
-    return repr([str(path.resolve()), status.st_size, status.st_mtime_ns]).encode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +117,18 @@ class _Channels:
     dropped: tuple[str, ...]
 
 
-def check_recording(source: RecordingSource, settings: CuttingSettings) -> int:
+class Header(NamedTuple):
+    """What is known of a recording before its signals are read."""
+
+    channels: tuple[str, ...]
+    dropped_channels: tuple[str, ...]
+    sfreq: float
+    seconds: float
+    n_bytes: int  # that its windows take on disk
+    files: tuple[Path, ...]  # that it is read from
+
+
+def check_recording(source: RecordingSource, settings: CuttingSettings) -> Header:
     """Refuse what can't be used by its header alone.
 
     Parameters
@@ -215,24 +140,33 @@ def check_recording(source: RecordingSource, settings: CuttingSettings) -> int:
 
     Returns
     -------
-    int
-        Bytes that it will take on disk.
+    Header
+        What it holds.
 
     Raises
     ------
-    ValueError
-        If no EEG channel has a position, or the rate is too low for the band.
+    RecordingError
+        If it can't be read, no EEG channel has a position, or the rate is too low for
+        the band.
     """
     raw = source.read()
-    channels = _kept_channels(raw, source.name, settings.unknown)
+    channels = _kept_channels(raw, source.place, settings.unknown)
     rate = raw.info["sfreq"]
     if settings.h_freq is not None and settings.h_freq >= rate / 2:
-        raise ValueError(
-            f"{source.name} was recorded at {rate} Hz and has nothing up to "
+        raise RecordingError(
+            f"{source.place} was recorded at {rate} Hz and has nothing up to "
             f"h_freq={settings.h_freq} Hz: lower h_freq or leave it out"
         )
-    n_samples = raw.n_times / rate * settings.sfreq
-    return int(n_samples) * len(channels.names) * STORED.itemsize
+    seconds = raw.n_times / rate
+    n_samples = int(seconds * settings.sfreq)
+    return Header(
+        channels=channels.names,
+        dropped_channels=channels.dropped,
+        sfreq=rate,
+        seconds=seconds,
+        n_bytes=n_samples * len(channels.names) * STORED.itemsize,
+        files=tuple(Path(file) for file in raw.filenames if file is not None),
+    )
 
 
 def cut_recording(
@@ -256,11 +190,11 @@ def cut_recording(
 
     Raises
     ------
-    ValueError
-        If the signals hold NaN or infinity.
+    RecordingError
+        If the signals can't be read, or hold NaN or infinity.
     """
     raw = source.read()
-    channels = _kept_channels(raw, source.name, settings.unknown)
+    channels = _kept_channels(raw, source.place, settings.unknown)
     recording = StoredRecording(
         key=key,
         source=source.name,
@@ -279,8 +213,9 @@ def cut_recording(
         return dataclasses.replace(recording, dropped=dropped), np.empty((0, 0))
     # MNE warns of filters longer than a short recording, which does no harm here
     with mne.use_log_level("error"):
-        raw = raw.copy().pick(list(channels.names)).load_data()
-        volts = _filter(raw, source.name, settings)
+        with source.named():
+            raw = raw.copy().pick(list(channels.names)).load_data()
+        volts = _filter(raw, source.place, settings)
         scale = recording_scale(torch.from_numpy(volts))
         starts, dropped = _choose_windows(raw, scale, settings)
     runs = _runs(starts, settings.stride)
@@ -295,7 +230,7 @@ def _filter(
     """Filter and resample in place, and give the signals without offsets."""
     unfiltered = raw.get_data()
     if not np.isfinite(unfiltered).all():
-        raise ValueError(f"{name} holds NaN or infinity: repair it or leave it out")
+        raise RecordingError(f"{name} holds NaN or infinity: repair it or leave it out")
     # a filter turns a constant into rounding noise, which must not pass for EEG
     dead = np.ptp(unfiltered, axis=1) == 0
     if settings.l_freq is not None or settings.h_freq is not None:
@@ -349,7 +284,7 @@ def _runs(starts: NDArray[np.int64], stride: int) -> tuple[tuple[int, int], ...]
 def _kept_channels(raw: mne.io.BaseRaw, name: str, unknown: str) -> _Channels:
     picks = mne.pick_types(raw.info, eeg=True, exclude="bads")
     if not len(picks):
-        raise ValueError(
+        raise RecordingError(
             f"{name} has no EEG channel that isn't marked bad: leave it out"
         )
     described = [raw.info["chs"][pick] for pick in picks]
@@ -359,10 +294,10 @@ def _kept_channels(raw: mne.io.BaseRaw, name: str, unknown: str) -> _Channels:
         )
     except ValueError as error:
         advice = ", or pass unknown='drop'" if "no position" in str(error) else ""
-        raise ValueError(f"{name}: {error}{advice}") from error
+        raise RecordingError(f"{name}: {error}{advice}") from error
     known = np.isfinite(positions).all(axis=1)
     if not known.any():
-        raise ValueError(
+        raise RecordingError(
             f"{name} has no channel with a position: call raw.set_montage, or leave "
             "it out"
         )

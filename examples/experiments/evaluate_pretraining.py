@@ -5,8 +5,7 @@ What masks, masking ratios and parts of the loss are worth
 Short pretrainings on the 19 electrodes of the clinical caps, each with one thing other
 than in ``samba-e``, beside the loss of people held out and linear probes::
 
-    python examples/pretrain.py prepare --config examples/configs/samba_e.json \
-        --data-path FOLDER --stores STORES
+    braindecode-samba prepare FOLDER --stores STORES --config samba-e
     python examples/experiments/evaluate_pretraining.py --data-path FOLDER \
         --stores STORES \
         --output results/pretraining
@@ -21,10 +20,8 @@ pretraining that was stopped goes on when the command is given again.
 
 import argparse
 import functools
-import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +37,6 @@ from trials_and_methods import (
 )
 
 from braindecode_samba import SAMBAReconstructor, load_montage
-from braindecode_samba._paths import whole_file
 from braindecode_samba.evaluation import linear_probe
 from braindecode_samba.pretraining import (
     Corpus,
@@ -48,13 +44,10 @@ from braindecode_samba.pretraining import (
     MontageAugmentation,
     TimeFrequencyLoss,
 )
+from braindecode_samba.pretraining.config import read_config
+from braindecode_samba.pretraining.preparing import read_stores
 from braindecode_samba.pretraining.reconstruction import MaskedReconstruction
-
-# the command of pretraining is in the folder above
-sys.path.append(str(Path(__file__).parents[1]))
-import pretrain
-from pretrain_config import read_config
-from pretrain_windows import read_stores
+from braindecode_samba.pretraining.run import pretrain
 
 MASKS = {
     "tsr": {"kind": "tsr"},
@@ -90,20 +83,20 @@ WINDOWS = {"imagery": [0.5, 3.5], "state": [0.0, 2.0]}
 
 
 def settings(variant, config, options):
-    """Write the config of one variant."""
+    """Give the config of one variant."""
     masking, loss = VARIANTS[variant]
-    own = json.loads(Path(config).read_text("utf-8"))
-    own |= {
+    shipped = read_config(config)
+    length = {"steps": options["steps"], "batch_size": options["batch_size"]}
+    changes = {
         "name": variant,
         "masking": masking,
         "loss": loss,
         "montages": {"kinds": ["clinical_19"]},
         "probe": None,
         "seed": options["seed"],
+        "training": shipped.training.model_copy(update=length),
     }
-    own["training"] |= {"steps": options["steps"], "batch_size": options["batch_size"]}
-    own["training"].pop("epochs", None)
-    return own
+    return shipped.model_copy(update=changes)
 
 
 def pretrain_variant(variant, options, *, config, stores, output, device):
@@ -111,18 +104,13 @@ def pretrain_variant(variant, options, *, config, stores, output, device):
     name = re.sub(r"\W+", "-", variant)
     run = output / f"{name}-{options['steps']}-{options['seed']}"
     if not (run / "checkpoint" / "model.safetensors").is_file():
-        run.mkdir(parents=True, exist_ok=True)
-        with whole_file(run / "config.json") as opened:
-            own = settings(variant, config, options)
-            opened.write(json.dumps(own, indent=2).encode())
-        words = ["train", "--config", str(run / "config.json"), "--device", device]
-        pretrain.main([*words, "--stores", str(stores), "--output", str(run)])
+        pretrain(settings(variant, config, options), stores, run, device=device)
     return run / "checkpoint"
 
 
 def held_out(config, stores):
     """Windows of people held out, on 19 electrodes."""
-    _, watched = read_stores(read_config(config, {}), stores)
+    _, watched = read_stores(read_config(config), stores)
     return Corpus(
         {
             name: MontageAugmentation(store, ("clinical_19",))
@@ -226,8 +214,13 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
-    add("--config", default=Path(__file__).parent / "configs" / "samba_e.json")
-    add("--stores", type=Path, required=True, help="windows of `pretrain.py prepare`")
+    add("--config", default="samba-e", help="a shipped one or a JSON file")
+    add(
+        "--stores",
+        type=Path,
+        required=True,
+        help="windows that prepare has made",
+    )
     add("--output", type=Path, default=Path("results"), help="folder of the table")
     add("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     add("--seed", type=int, default=0)
@@ -250,7 +243,7 @@ def main(arguments=None):
     ]
     score = functools.partial(
         score_row,
-        config=Path(options.config).resolve(),
+        config=options.config,
         stores=options.stores.resolve(),
         output=output,
         device=options.device,

@@ -1,0 +1,271 @@
+"""A pretraining as a config describes it, from windows on disk to a checkpoint.
+
+It goes on where an earlier call stopped, however that ended.
+"""
+
+import contextlib
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Callback
+from torch.utils.data import Dataset
+
+from braindecode_samba._paths import write_whole
+from braindecode_samba.checkpoints import load_checkpoint
+from braindecode_samba.models import SAMBAReconstructor
+from braindecode_samba.nn.scaling import MODEL_SFREQ
+from braindecode_samba.pretraining.accelerated import AcceleratedPretrainer
+from braindecode_samba.pretraining.augment import MontageAugmentation
+from braindecode_samba.pretraining.batches import window_lengths
+from braindecode_samba.pretraining.callbacks import (
+    CSVLog,
+    OneCycle,
+    TrainingCheckpoint,
+)
+from braindecode_samba.pretraining.card import write_card
+from braindecode_samba.pretraining.choice import Masking
+from braindecode_samba.pretraining.clock import Clock
+from braindecode_samba.pretraining.config import (
+    Config,
+    ConfigError,
+    ProbeConfig,
+    TrainingConfig,
+    is_chosen,
+)
+from braindecode_samba.pretraining.corpora import Corpus
+from braindecode_samba.pretraining.net import SAMBAPretrainer
+from braindecode_samba.pretraining.preparing import read_stores
+from braindecode_samba.pretraining.state import has_training_state
+from braindecode_samba.pretraining.store import WindowStore
+from braindecode_samba.pretraining.watching import (
+    LinearProbe,
+    ReconstructionFigure,
+    SpatialWeights,
+)
+
+__all__ = ["pretrain"]
+
+_CONFIG = "pretrain.json"
+
+
+def pretrain(
+    config: Config,
+    stores: Path,
+    output: Path,
+    *,
+    max_minutes: float | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    every_batches: int = 100,
+) -> bool:
+    """Train, or go on with what a folder holds; write a checkpoint when it is done.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    stores : pathlib.Path
+        Windows of `prepare`.
+    output : pathlib.Path
+        Receives ``checkpoint/`` (weights, configuration, card and config),
+        ``history.csv``, ``figures/``, ``spatial/``, and ``state/``, from which a run
+        goes on.
+    max_minutes : float, optional
+        Stop after so many, between two batches.
+    device : str
+        "auto" takes CUDA if there is any, else the CPU.
+    workers : int
+        Processes that read windows.
+    every_batches : int
+        Batches from one state to the next.
+
+    Returns
+    -------
+    bool
+        Whether the run is finished.
+
+    Raises
+    ------
+    ConfigError
+        If settings don't go together, or with what the folders hold.
+    KeyboardInterrupt
+        If the user stops it.
+    """
+    state = output / "state"
+    going_on = has_training_state(state)
+    learnt, watched = read_stores(config, stores)
+    montages = {"seed": config.seed, **config.montages}
+    drawn = {n: MontageAugmentation(s, **montages) for n, s in learnt.items()}
+    windows, n_epochs = _plan(Corpus(drawn, config.mixing), config.training)
+    clock = Clock(state, max_minutes)
+    callbacks: list[Callback] = [OneCycle(**config.one_cycle)]
+    if config.probe is not None:
+        callbacks.append(_make_probe(config.probe, stores))
+    callbacks += [
+        ReconstructionFigure(output / "figures"),
+        SpatialWeights(output / "spatial"),
+        CSVLog(output / "history.csv"),
+        clock,
+        TrainingCheckpoint(state, every_batches=every_batches),
+    ]
+    net = _make_net(config, callbacks, n_epochs, device, workers)
+    _keep_config(config, output, going_on)
+    if net.process_[0] == 0:
+        _tell(learnt, watched)
+    with contextlib.suppress(KeyboardInterrupt):
+        net.fit(
+            windows,
+            valid=Corpus(watched) if watched else None,
+            resume=state if going_on else None,
+        )
+    if clock.epochs_done_ < n_epochs:
+        if not clock.is_over_:
+            raise KeyboardInterrupt
+        return False
+    if net.process_[0] == 0:
+        card = write_card(config, net, learnt, watched, clock.seconds_ / 3600)
+        folder = net.save_checkpoint(output / "checkpoint", card=card)
+        # where a checkpoint lay on this machine is nobody's business
+        init = config.init and Path(config.init).name
+        _write_config(config.model_copy(update={"init": init}), folder)
+    return True
+
+
+class _Excerpt(Dataset[dict[str, Any]]):
+    """A corpus of which an epoch draws so many windows."""
+
+    def __init__(self, corpus: Corpus, n_drawn: int) -> None:
+        self.corpus, self.n_drawn = corpus, n_drawn
+        self.lengths = window_lengths(corpus)
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self.corpus[row]
+
+    def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
+        """Rows of one epoch."""
+        return self.corpus.order(epoch, seed)[: self.n_drawn]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Pass on which epoch comes next."""
+        self.corpus.set_epoch(epoch)
+
+
+def _plan(
+    corpus: Corpus, training: TrainingConfig
+) -> tuple[Dataset[dict[str, Any]], int]:
+    """Windows as an epoch draws them, and the number of epochs."""
+    if training.steps is None:
+        return corpus, training.epochs
+    n_windows = sum(corpus.n_drawn)
+    epochs = math.ceil(training.steps * training.batch_size / n_windows)
+    drawn = math.ceil(training.steps / epochs) * training.batch_size
+    return _Excerpt(corpus, min(drawn, n_windows)), epochs
+
+
+def _make_probe(probe: ProbeConfig, stores: Path) -> LinearProbe:
+    """Build the callback that scores labels, which are parts of file names."""
+    store = WindowStore(stores / probe.corpus)
+    chosen = [one for one in store.subjects if is_chosen(one, probe.subjects)]
+    store = WindowStore(stores / probe.corpus, chosen)
+    labels, groups = [], []
+    for recording in store.recordings:
+        match = re.search(probe.label, recording.source)
+        if match is None:
+            raise ConfigError(
+                f"the probe's {probe.label!r} is not in {recording.source}"
+            )
+        label = match[1] if match.re.groups else match[0]
+        labels += [label] * recording.n_windows
+        groups += [recording.subject] * recording.n_windows
+    return LinearProbe(store, np.array(labels), groups, every=probe.every)
+
+
+def _make_net(
+    config: Config,
+    callbacks: Sequence[Callback],
+    n_epochs: int,
+    device: str,
+    workers: int,
+) -> SAMBAPretrainer:
+    """Build the net, for the processes of accelerate if it has started several."""
+    training = config.training
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if training.batch_size % n_processes:
+        raise ConfigError(
+            f"batch_size={training.batch_size} can't be shared by {n_processes} "
+            "processes: pass a multiple"
+        )
+    settings: dict[str, Any] = {
+        "masking": Masking(**config.masking),
+        "lr": training.lr,
+        "max_epochs": n_epochs,
+        "batch_size": training.batch_size // n_processes,
+        "iterator_train__num_workers": workers,
+        "iterator_train__persistent_workers": workers > 0,
+        "callbacks": list(callbacks),
+        "random_state": config.seed,
+        "verbose": 0,
+        **_choose_module(config),
+        **{f"criterion__{name}": value for name, value in config.loss.items()},
+    }
+    if n_processes == 1:
+        precise = training.mixed_precision
+        return SAMBAPretrainer(mixed_precision=precise, device=device, **settings)
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(
+        cpu=device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision="bf16" if training.mixed_precision else "no",
+    )
+    return AcceleratedPretrainer(accelerator=accelerator, **settings)
+
+
+def _choose_module(config: Config) -> dict[str, Any]:
+    """Take the network of a checkpoint, or describe a new one."""
+    if config.init is None:
+        return {f"module__{name}": value for name, value in config.model.items()}
+    model, _ = load_checkpoint(config.init, SAMBAReconstructor, verbose=0)
+    saved = model.get_config()  # type: ignore[operator]
+    for name, value in {"model_sfreq": MODEL_SFREQ, **config.model}.items():
+        if saved[name] != value:
+            raise ConfigError(
+                f"the checkpoint {config.init} has {name}={saved[name]!r}, and the "
+                f"config {value!r}: pass the checkpoint's in the config's model"
+            )
+    return {"module": model}
+
+
+def _keep_config(config: Config, output: Path, going_on: bool) -> None:
+    """Write the config beside the run, or refuse one that is not that run's."""
+    if going_on:
+        there = json.loads((output / _CONFIG).read_text("utf-8"))
+        settings = config.model_dump(mode="json")
+        if differ := [name for name in settings if there.get(name) != settings[name]]:
+            raise ConfigError(
+                f"{output} holds a run with other settings of {', '.join(differ)}: go "
+                "on with the same ones, or choose another --output"
+            )
+    _write_config(config, output)
+
+
+def _write_config(config: Config, folder: Path) -> None:
+    write_whole(folder / _CONFIG, config.model_dump_json(indent=2).encode())
+
+
+def _tell(learnt: dict[str, WindowStore], watched: dict[str, WindowStore]) -> None:
+    for name, store in learnt.items():
+        people = f"{len(store)} windows of {len(store.subjects)} people"
+        other = watched.get(name)
+        held_out = f"{len(other)} of {', '.join(other.subjects)}" if other else "none"
+        print(f"{name}: {people}; held out {held_out}")
