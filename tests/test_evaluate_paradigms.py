@@ -232,7 +232,9 @@ def test_mean_rank_of_people_is_the_auc_over_people(people):
     # two windows a person, whose mean counts
     p = np.stack([evidence - 0.5, evidence + 0.5], axis=1).ravel()
     scores = command.rank_people(y, np.stack([p, -p], axis=1), subject)
-    assert np.mean(list(scores.values())) == pytest.approx(roc_auc_score(~ill, -evidence))
+    assert np.mean(list(scores.values())) == pytest.approx(
+        roc_auc_score(~ill, -evidence)
+    )
 
 
 def test_scores_within_people_are_those_of_scikit_learn(command, load):

@@ -39,7 +39,6 @@ LONG = {
     "estimators.training",
     "models",
     "signals.inputs",
-    "signals.simulation",
 }
 FILES = {
     file.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): file

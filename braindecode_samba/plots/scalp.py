@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba.signals.inputs import Channels
 from braindecode_samba.signals.montages import positions_from_chs_info
-from braindecode_samba.signals.template import target_positions
+from braindecode_samba.signals.template import info_at, target_positions
 
 __all__ = ["draw_map", "lay_out_electrodes", "plot_scalp_map"]
 
@@ -159,10 +159,7 @@ def lay_out_electrodes(chs_info: Channels) -> tuple[mne.Info, tuple[float, ...]]
         )
     # numbers for names, of which MNE has ideas of its own
     numbers = [str(row) for row in range(len(positions))]
-    info = mne.create_info(numbers, 1.0, "eeg")
-    places = dict(zip(numbers, positions, strict=True))
-    info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
-    return info, _head_sphere(positions)
+    return info_at(numbers, positions), _head_sphere(positions)
 
 
 def _head_sphere(positions: NDArray[np.float64]) -> tuple[float, ...]:

@@ -22,8 +22,9 @@ from braindecode_samba.signals.montages import (
     to_head,
     write_montage,
 )
-from braindecode_samba.signals.responses import ResponseSimulator
-from braindecode_samba.signals.simulation import EEGSimulator, SimulatedMotorImagery
+from braindecode_samba.signals.simulated_responses import ResponseSimulator
+from braindecode_samba.signals.simulated_set import SimulatedMotorImagery
+from braindecode_samba.signals.simulation import EEGSimulator
 
 __all__ = [
     "EEGSimulator",

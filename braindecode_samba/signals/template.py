@@ -369,3 +369,12 @@ def describe_channels(
         {"ch_name": name, "kind": "eeg", "loc": location.copy()}
         for name, location in zip(names, locations, strict=True)
     ]
+
+
+def info_at(
+    names: Sequence[str], positions: NDArray[np.float64], sfreq: float = 1.0
+) -> mne.Info:
+    """Info of EEG channels at positions, shape (n, 3), of the head frame, in metres."""
+    info = mne.create_info(list(names), sfreq, "eeg")
+    places = dict(zip(names, positions, strict=True))
+    return info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from trials_and_methods import RENAMED, SFREQ, fists, state
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
+from trials_and_methods import RENAMED, SFREQ, fists, state
 
 from braindecode_samba._paths import whole_file
 from braindecode_samba.signals import ResponseSimulator

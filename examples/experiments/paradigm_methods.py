@@ -82,7 +82,10 @@ class ChosenOnPersons(BaseEstimator):
         scores = []
         for learnt, held in folds:
             fitted = clone(transformer).fit(values[learnt], y[learnt])
-            known, unknown = fitted.transform(values[learnt]), fitted.transform(values[held])
+            known, unknown = (
+                fitted.transform(values[learnt]),
+                fitted.transform(values[held]),
+            )
             scores.append(
                 [
                     scorer(clone(model).fit(known, y[learnt]), unknown, y[held])
@@ -154,9 +157,7 @@ def linear_models(numbers):
 
 def band_covariances(column):
     """Covariances in each pass band."""
-    return [
-        partial(covariances, sfreq=column.sfreq, band=band) for band in PASS_BANDS
-    ]
+    return [partial(covariances, sfreq=column.sfreq, band=band) for band in PASS_BANDS]
 
 
 def make_csp(column, frequencies, seed):

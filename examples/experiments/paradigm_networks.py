@@ -62,7 +62,9 @@ class StoppedNet(BaseEstimator):
         split = GroupShuffleSplit(1, test_size=0.2, random_state=self.random_state)
         ((learnt, held),) = split.split(inputs, y, groups)
         with seeded(self.random_state, "cpu"):
-            self.net_ = self._build(inputs, targets, Dataset(inputs[held], targets[held]))
+            self.net_ = self._build(
+                inputs, targets, Dataset(inputs[held], targets[held])
+            )
             self.net_.fit(inputs[learnt], targets[learnt])
         return self
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba.signals.montages import load_montage
+from braindecode_samba.signals.template import info_at
 
 __all__ = ["LabelledWindows", "Reader", "Recipe"]
 
@@ -140,10 +141,7 @@ class Recipe:
             Positions in the head frame, metres.
         """
         montage = load_montage(str(self.montage))
-        info = mne.create_info(list(self.ch_names), self.sfreq, "eeg")
-        places = dict(zip(montage.names, montage.positions, strict=True))
-        info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
-        return info
+        return info_at(montage.names, montage.positions, self.sfreq)
 
     def load(
         self, data_path: DataPath | None = None, *, subjects: ArrayLike | None = None

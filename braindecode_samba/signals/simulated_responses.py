@@ -6,42 +6,30 @@ a model or an estimator, and no global random state is read or written.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 import mne
 import numpy as np
 from numpy.typing import NDArray
 
+from braindecode_samba.signals.simulated_sources import dipoles_below, leadfield
 from braindecode_samba.signals.simulation import (
     EEGSimulator,
-    _count,
-    _cut,
-    _head,
-    _number,
-    _places,
-    _unit,
+    checked,
+    cut_trials,
+    places_of,
 )
-from braindecode_samba.signals.template import target_names, target_positions
 
 __all__ = ["ResponseSimulator"]
 
-Trials = tuple[
-    NDArray[np.float64], NDArray[np.str_], NDArray[np.integer], mne.Info
-]
+Trials = tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.integer], mne.Info]
 
-
-@dataclass(frozen=True)
-class _Source:
-    anchor: str  # electrode above it
-    depth: float  # distance from the centre, head radii
-    moment: float  # A m, where the wave is 1
-
-
-_RESPONDING = {
-    "evoked": _Source("Pz", 0.7, 42e-9),
-    "visual": _Source("Oz", 0.75, 30e-9),
-    "steady_state": _Source("Oz", 0.75, 11e-9),
-    "slow_wave": _Source("Fz", 0.6, 48e-9),
+# electrode above, distance from the centre in head radii, A m where the wave is 1
+_SOURCES = {
+    "evoked": ("Pz", 0.7, 42e-9),
+    "visual": ("Oz", 0.75, 30e-9),
+    "steady_state": ("Oz", 0.75, 11e-9),
+    "slow_wave": ("Fz", 0.6, 48e-9),
 }
 _STIMULI_PER_TRIAL = 4  # of an oddball, 1 s apart
 _TARGET_SHARE = 0.25
@@ -54,9 +42,10 @@ _HEADS, _EVOKED, _FLICKER, _SLEEP = range(101, 105)
 class ResponseSimulator(EEGSimulator):
     """EEG of `EEGSimulator` at rest, with responses of one more known source.
 
-    An evoked potential below Pz, flicker seen below Oz and slow waves below Fz; subjects
-    differ in place, direction and strength of the source, in latency and in how much of
-    a harmonic they show.  Everything else, the arguments too, is as in `EEGSimulator`.
+    An evoked potential below Pz, flicker seen below Oz and slow waves below Fz.
+    Subjects differ in place, direction and strength of the source, in latency and in
+    how much of a harmonic they show.  Everything else, the arguments too, is as in
+    `EEGSimulator`.
 
     Examples
     --------
@@ -81,7 +70,7 @@ class ResponseSimulator(EEGSimulator):
             its peak, of "visual" (what target and other stimuli evoke alike), of
             "steady_state" and "slow_wave" at their amplitude in the population.
         """
-        own = self._response_patterns(subject, _places(self.info))
+        own = self._patterns(subject, places_of(self.info))
         return super().true_patterns(subject) | own
 
     def evoked(
@@ -89,10 +78,10 @@ class ResponseSimulator(EEGSimulator):
     ) -> Trials:
         """Windows of 1 s from stimuli of which every fourth is a target.
 
-        A target evokes a positive wave below Pz 0.32 to 0.42 s later; other stimuli
-        evoke one as high 0.12 s earlier, so that its time tells them apart and its power
-        does not.  Latency and height differ between subjects and trials.  All stimuli
-        evoke a short wave below Oz.
+        A target evokes a positive wave below Pz 0.32 to 0.42 s later.  Other stimuli
+        evoke one as high 0.12 s before that, so that its time tells them apart and its
+        power does not.  Latency and height differ between subjects and trials.  All
+        stimuli evoke a short wave below Oz.
 
         Parameters
         ----------
@@ -112,8 +101,8 @@ class ResponseSimulator(EEGSimulator):
         info : mne.Info
             Of the channels of X.
         """
-        n_trials = _count(n_trials, "n_trials", least=4)
-        strength = _number(strength, "strength", 0, 10)
+        n_trials = checked(n_trials, "n_trials", Integral, 4)
+        strength = checked(strength, "strength", Real, 0, 10)
 
         def one(subject: int) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
             rng = self._rng(_EVOKED, subject)
@@ -170,9 +159,11 @@ class ResponseSimulator(EEGSimulator):
         info : mne.Info
             Of the channels of X.
         """
-        known = [_number(one, "each of frequencies", 1, 60) for one in frequencies]
-        n_trials = _count(n_trials, "n_trials")
-        strength = _number(strength, "strength", 0, 10)
+        known = [
+            checked(one, "each of frequencies", Real, 1, 60) for one in frequencies
+        ]
+        n_trials = checked(n_trials, "n_trials", Integral, 1)
+        strength = checked(strength, "strength", Real, 0, 10)
 
         def one(subject: int) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
             rng = self._rng(_FLICKER, subject)
@@ -210,8 +201,8 @@ class ResponseSimulator(EEGSimulator):
         info : mne.Info
             Of the channels of X.
         """
-        n_trials = _count(n_trials, "n_trials")
-        strength = _number(strength, "strength", 0, 10)
+        n_trials = checked(n_trials, "n_trials", Integral, 1)
+        strength = checked(strength, "strength", Real, 0, 10)
 
         def one(subject: int) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
             rng = self._rng(_SLEEP, subject)
@@ -230,8 +221,8 @@ class ResponseSimulator(EEGSimulator):
 
     def _rest(self, subject: int, n_trials: int) -> NDArray[np.float64]:
         """Trials of 4 s in which nothing happens, (n_trials, channels, times)."""
-        recording = self._record(subject, 0, np.ones((n_trials, 3)), lag=0.0)
-        return _cut(recording.raw.get_data(), self.info["sfreq"], recording.onsets)
+        raw, _, onsets = self._record(subject, 0, np.ones((n_trials, 3)), lag=0.0)
+        return cut_trials(raw.get_data(), self.info["sfreq"], onsets)
 
     def _add(
         self,
@@ -241,30 +232,16 @@ class ResponseSimulator(EEGSimulator):
         waves: NDArray[np.float64],
     ) -> None:
         """Add what a source sends, (n_trials, times), to trials, in place."""
-        patterns = self._response_patterns(subject, self._worn(subject, 0))
-        X += (patterns[source] * self._gains(subject, 0))[:, None] * waves[:, None]
+        pattern = self._patterns(subject, self._worn(subject, 0))[source]
+        gains = np.array([gain for gain, _ in self._electrodes(subject, 0)])
+        X += (gains * pattern)[:, None] * waves[:, None]
 
-    def _response_patterns(
+    def _patterns(
         self, subject: int, electrodes: NDArray[np.float64]
     ) -> dict[str, NDArray[np.float64]]:
-        brain = self._brain(subject)
-        sphere, _ = _head()
-        anchors = dict(zip(target_names(), target_positions(), strict=True))
-        sources = _RESPONDING.values()
-        outward = _unit(np.array([anchors[one.anchor] for one in sources]) - sphere["r0"])
-        depths = np.array([one.depth for one in sources])
-        rng = self._rng(_HEADS, subject)
-        moved = rng.uniform(-0.005, 0.005, outward.shape)
-        turned = rng.uniform(-0.25, 0.25, outward.shape)
-        strengths = np.exp(rng.normal(0, 0.2, len(depths)))
-        brain = replace(
-            brain,
-            places=sphere["r0"] + sphere.radius * depths[:, None] * outward + moved,
-            directions=_unit(outward + turned),
-            moments=strengths * [one.moment for one in sources],
-        )
-        gains = self._leadfield(brain, electrodes)
-        return dict(zip(_RESPONDING, gains.T, strict=True))
+        anchors, depths, moments = zip(*_SOURCES.values(), strict=True)
+        sources, _ = dipoles_below(self._rng(_HEADS, subject), anchors, depths, moments)
+        return dict(zip(_SOURCES, leadfield(sources, electrodes).T, strict=True))
 
     def _collect(
         self,
@@ -273,7 +250,7 @@ class ResponseSimulator(EEGSimulator):
     ) -> Trials:
         parts = [
             (X, labels, np.full(len(X), subject))
-            for subject in range(1, _count(n_subjects, "n_subjects") + 1)
+            for subject in range(1, checked(n_subjects, "n_subjects", Integral, 1) + 1)
             for X, labels in [one(subject)]
         ]
         X, y, groups = map(np.concatenate, zip(*parts, strict=True))
