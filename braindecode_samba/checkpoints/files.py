@@ -27,6 +27,8 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 # the entry of a configuration that ties it to its weights
 WEIGHTS_SHA256 = "weights_sha256"
+# the entry of a fitted estimator, and the part of its tensors' names
+ESTIMATOR = "estimator"
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _SUFFIXES = (".safetensors", *_PICKLES)
@@ -284,7 +286,7 @@ def _hidden_config(files: CheckpointFiles) -> dict[str, Any] | None:
             config = _read_config(part)
         except CheckpointError:  # cut off as well
             continue
-        if config is not None and config.get(WEIGHTS_SHA256) == files.sha256:
+        if config.get(WEIGHTS_SHA256) == files.sha256:
             return config
     return None
 

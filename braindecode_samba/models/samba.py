@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from braindecode_samba.models.base import PositionedModel, shares_arguments
-from braindecode_samba.nn.heads import WindowFeatures
+from braindecode_samba.nn.heads import ReadingsHead, make_head, stage_variances
 from braindecode_samba.nn.long import goes_in_pieces, long_window_features
 from braindecode_samba.nn.recordings import Recording, encode_in_parts, samples_at_layer
 
@@ -38,14 +38,17 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
     spatial_init : {"distance", "published"}
         Start of the spatial embedding, see
         `braindecode_samba.nn.DistanceWeights`.
-    head : {"power", "variance", "components"}
+    head : {"power", "variance", "readings"}
         ``"power"`` (ours): log band power of the spatial embedding, each target against
         its surround, beside the log variance of the deeper stages. ``"variance"``: the
-        deeper stages alone. ``"components"`` (ours): ``"power"``, and beside it powers
-        of spatial components, which are weighted sums of all targets, and the log
-        variances of the first stage; estimators with ``start="solved"`` start it.
-    n_components : int
-        Number of components of ``head="components"``.
+        deeper stages alone. ``"readings"`` (ours): rhythms, patterns, evoked and steady
+        responses and all stages side by side (`braindecode_samba.nn.Readings`), which
+        the estimators solve without gradients.
+    numbers : bool
+        Whether the outputs are numbers and no classes, for ``head="readings"``.
+    evoked_seconds : float
+        How much of a window, from its start, ``head="readings"`` reads for what is
+        locked to its start.
     surround : float
         Start of the strength with which the head subtracts a target's surround,
         which is learned. 1 serves recordings as they are; 0 those that were whitened
@@ -94,20 +97,23 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         *signals: Any,
         head: str = "power",
         surround: float = 1.0,
-        n_components: int = 8,
+        numbers: bool = False,
+        evoked_seconds: float = 1.0,
         activation: type[nn.Module] = nn.ELU,
         drop_prob: float = 0.5,
         **shared: Any,
     ) -> None:
         super().__init__(*signals, **shared)
-        self.head = WindowFeatures(
+        self.head = make_head(
+            head,
             self.trunk.spatial.target_positions,
             self.trunk.signal.model_sfreq,
-            kind=head,
+            self.n_outputs,
+            numbers=numbers,
+            evoked_seconds=evoked_seconds,
+            surround=surround,
             activation=activation,
             drop_prob=drop_prob,
-            surround=surround,
-            n_components=n_components,
         )
         self.final_layer = nn.Linear(self.head.n_features, self.n_outputs)
 
@@ -150,14 +156,10 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
                 features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
-            features = self.head(
-                stages.signals,
-                stages.weights,
-                stages.encoder1,
-                stages.encoder2,
-                stages.encoder3,
-                stages.mediator,
+            variances = stage_variances(
+                stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
             )
+            features = self.head(x, stages.signals, stages.weights, variances, ch_mask)
         if not torch.jit.is_scripting():
             if return_features:
                 return {"features": features, "cls_token": None}  # type: ignore[return-value]
@@ -232,7 +234,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         return signals
 
     def reset_head(self, n_outputs: int) -> None:
-        """Replace the last layer by a fresh one.
+        """Replace the last layer by a fresh one, and readings by unsolved ones.
 
         Parameters
         ----------
@@ -241,6 +243,9 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         """
         self._set_n_outputs(n_outputs)  # type: ignore[operator]
         weight = self.final_layer.weight
+        if isinstance(self.head, ReadingsHead):
+            targets = self.trunk.spatial.target_positions
+            self.head = self.head.for_outputs(targets, n_outputs)
         self.final_layer = nn.Linear(
             self.head.n_features, n_outputs, device=weight.device, dtype=weight.dtype
         )

@@ -29,7 +29,7 @@ from braindecode_samba.nn.scaling import (
     spread,
 )
 from braindecode_samba.nn.trunk import LAYERS, Trunk
-from braindecode_samba.signals.inputs import eeg_rows
+from braindecode_samba.signals.described import eeg_rows
 from braindecode_samba.signals.positions import positions_from_chs_info
 
 # Samples of all channels that are read at once to measure them: 64 MB in float64

@@ -16,11 +16,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.signals.inputs import eeg_rows
+from braindecode_samba.signals.described import eeg_rows
+from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
 __all__ = ["RecordingAligner"]
 
-_METRICS = ("euclid", "riemann")
 _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.io.Raw"
 # a Raw is one recording and has no name of its own
 _RAW: Hashable = "raw"
@@ -29,11 +29,11 @@ _RAW: Hashable = "raw"
 class RecordingAligner(TransformerMixin, BaseEstimator):
     r"""Whiten each recording by the mean covariance of its own windows.
 
-    With :math:`R` the mean over a recording's windows of their covariances over time,
-    a window :math:`X` becomes :math:`R^{-1/2} X`: the average covariance of every
-    recording is then the identity.  Channels keep their order and, as the root is
-    symmetric, roughly their places.  The result has no unit: scaling a recording
-    changes nothing.
+    Euclidean alignment [ea]_: with :math:`R` the mean over a recording's windows of
+    their covariances over time, a window :math:`X` becomes :math:`R^{-1/2} X`: the
+    average covariance of every recording is then the identity.  Channels keep their
+    order and, as the root is symmetric, roughly their places.  The result has no unit:
+    scaling a recording changes nothing.
 
     Eigenvalues of :math:`R` below `floor` times the largest are taken as that, so that
     directions in which nothing was recorded (average reference, bipolar chains,
@@ -41,9 +41,6 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    metric : {"euclid", "riemann"}
-        Mean of the covariances: the arithmetic one of Euclidean alignment [ea]_, or the
-        affine-invariant one, of covariances shrunk after Ledoit and Wolf.
     floor : float
         Least eigenvalue of a mean covariance, as a share of its largest.
     group_column : str, optional
@@ -90,12 +87,10 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        metric: str = "euclid",
-        floor: float = 1e-6,
+        floor: float = FLOOR,
         group_column: str | None = None,
         window_seconds: float = 2.0,
     ) -> None:
-        self.metric = metric
         self.floor = floor
         self.group_column = group_column
         self.window_seconds = window_seconds
@@ -133,18 +128,16 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             does not move at all, or a parameter is unknown.
         TypeError
             If X is of another kind.
-        ImportError
-            If pyRiemann is not installed.
         """
         self._check_settings()
         windows, keys = self._read(X, groups, cut=True)
         references = {
-            key: _mean_covariance(windows[keys == key], self.metric, self.floor, key)
+            key: covariance_of(windows[keys == key], key).matrix
             for key in np.unique(keys).tolist()
         }
         self.references_ = references
         self.filters_ = {
-            key: _inverse_root(reference, self.floor)
+            key: inverse_root(reference, self.floor)
             for key, reference in references.items()
         }
         self.n_windows_ = {key: int((keys == key).sum()) for key in references}
@@ -215,10 +208,6 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         return self.fit(X, groups=groups).transform(X, groups=groups)
 
     def _check_settings(self) -> None:
-        if self.metric not in _METRICS:
-            raise ValueError(
-                f"metric={self.metric!r} is unknown: pass one of {_METRICS}"
-            )
         check_scalar(
             self.floor,
             "floor",
@@ -338,48 +327,3 @@ def _put_back(X: Any, aligned: NDArray[np.floating[Any]]) -> Any:
         drop_log=X.drop_log,
         verbose="error",
     )
-
-
-def _mean_covariance(
-    windows: NDArray[np.floating[Any]], metric: str, floor: float, key: Hashable
-) -> NDArray[np.float64]:
-    """Mean over windows of their covariances over time, (channels, channels)."""
-    covariances, gmean = _pyriemann()
-    signals = windows.astype(np.float64)
-    # offsets and units must not matter, however large: pyRiemann's means have
-    # absolute tolerances
-    signals -= signals.mean(axis=2, keepdims=True)
-    scale = np.sqrt(np.mean(signals**2))
-    if scale == 0:
-        raise ValueError(
-            f"recording {key!r} does not move in any of its {len(windows)} windows: "
-            "leave it out"
-        )
-    signals /= scale
-    mean = gmean(covariances(signals, estimator="scm"), metric="euclid")
-    if metric == "riemann":
-        # that mean exists only where all of them are positive: not in the directions
-        # in which nothing was recorded
-        values, vectors = np.linalg.eigh(mean)
-        space = vectors[:, values > floor * values[-1]]
-        shrunk = covariances(space.T @ signals, estimator="lwf")
-        mean = space @ gmean(shrunk, metric="riemann") @ space.T
-    return mean * scale**2
-
-
-def _inverse_root(reference: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(reference)
-    kept = np.maximum(values, floor * values[-1])
-    return (vectors / np.sqrt(kept)) @ vectors.T
-
-
-def _pyriemann() -> tuple[Any, Any]:
-    try:
-        from pyriemann.geometry.covariance import covariances
-        from pyriemann.geometry.mean import gmean
-    except ImportError as error:
-        raise ImportError(
-            "alignment takes its means from pyRiemann 0.12 or later: "
-            'pip install "braindecode-samba[benchmarks]"'
-        ) from error
-    return covariances, gmean
