@@ -181,7 +181,7 @@ def test_the_folder_is_a_checkpoint_of_the_network(decoder, folder, epochs):
     model, report = load_checkpoint(folder, verbose=0)
     assert not report.new
     assert not report.left_over
-    aligned, _ = decoder._alignment.apply(decoder._read(epochs))
+    aligned, _ = decoder._alignment.apply(decoder._read_more(epochs))
     with torch.no_grad():
         said = model(torch.from_numpy(aligned.x)).numpy()
     np.testing.assert_allclose(said, decoder._run(aligned), atol=1e-5)
@@ -295,7 +295,9 @@ def test_another_estimator_is_named(folder):
 
 
 def test_a_bare_network_is_no_estimator(motor_chs_info, tmp_path):
-    SAMBA(2, chs_info=motor_chs_info, sfreq=128, **SMALL).save_pretrained(tmp_path)
+    SAMBA(n_outputs=2, chs_info=motor_chs_info, sfreq=128, **SMALL).save_pretrained(
+        tmp_path
+    )
     with pytest.raises(CheckpointError, match="no fitted estimator"):
         SAMBAClassifier.from_pretrained(tmp_path)
 
