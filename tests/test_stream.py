@@ -17,6 +17,7 @@ from braindecode_samba import SAMBA, SAMBAClassifier, SAMBARegressor, SAMBAStrea
 from braindecode_samba.nn.scaling import rate_ratio
 
 SMALL = {"d_state": 4, "expand": 2}
+QUICK = {"checkpoint": None, "start": "random", "max_epochs": 1, "model_params": SMALL}
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ class _Notes(BaseModel):
     estimator: dict[str, Any] | None = None
 
 
+NOTES = tuple(_Notes.model_fields)
 _Whole = Annotated[int, Field(gt=0, le=_LARGEST)]
 _Number = Annotated[float, Field(ge=0, le=_LARGEST)]
 _AS_JSON: dict[Any, Any] = {

@@ -37,12 +37,15 @@ from braindecode_samba.checkpoints.files import (
     read_tensors,
 )
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.reference import (
     layer_sizes,
     reference_name,
     rename_reference_keys,
 )
 from braindecode_samba.nn.scaling import MODEL_SFREQ
+
+_HUB = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 Model = TypeVar("Model", SAMBA, SAMBAReconstructor)
 
@@ -57,11 +60,6 @@ def load_checkpoint(
     *,
     verbose: int = 1,
     filename: str | None = None,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
     **arguments: Any,
 ) -> tuple[Model, CheckpointReport]:
     """Build a network with the weights of a checkpoint.
@@ -85,14 +83,14 @@ def load_checkpoint(
         Above 0, the report is printed.
     filename : str, optional
         Which file of weights of a folder or hub repository.
-    revision, cache_dir, token, local_files_only, force_download
-        As for `huggingface_hub.snapshot_download`.
     **arguments
-        Arguments of the model.  Signals (``n_outputs``, ``chs_info``, ``sfreq``, ...)
-        are by default those that were saved.  Options of the trunk can't differ from
-        those that were saved.  Options of the other parts (``activation``,
-        ``drop_prob``, ``head``, ``readout``) can; another ``head`` or ``readout`` makes
-        that part new, another ``n_outputs`` the last layer.
+        Of `huggingface_hub.snapshot_download`: ``revision``, ``cache_dir``, ``token``,
+        ``local_files_only`` and ``force_download``.  All others are of the model.
+        Signals (``n_outputs``, ``chs_info``, ``sfreq``, ...) are by default those that
+        were saved.  Options of the trunk can't differ from those that were saved.
+        Options of the other parts (``activation``, ``drop_prob``, ``head``,
+        ``readout``) can; another ``head`` or ``readout`` makes that part new, another
+        ``n_outputs`` the last layer.
 
     Returns
     -------
@@ -128,11 +126,7 @@ def load_checkpoint(
         name,
         filename=filename,
         activation=arguments.get("activation"),
-        revision=revision,
-        cache_dir=cache_dir,
-        token=token,
-        local_files_only=local_files_only,
-        force_download=force_download,
+        **{key: arguments.pop(key) for key in _HUB if key in arguments},
     )
     model = model_class(**checkpoint.arguments(model_class, arguments)).eval()
     report = checkpoint.fill(model)
@@ -306,7 +300,7 @@ def _build_saved(checkpoint: Checkpoint, files: CheckpointFiles) -> nn.Module:
     """Network like the one that was saved, with random weights."""
     try:
         # the caller's random numbers are for the network that is asked for
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             return checkpoint.saved_class(**checkpoint.saved)
     except (ValueError, TypeError, RuntimeError) as error:
         path = files.path if checkpoint.published else files.config_path

@@ -4,13 +4,14 @@
 The arithmetic is in `braindecode_samba.signals.whitening`.
 """
 
+import functools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import mne
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from braindecode_samba.signals.inputs import Windows
 from braindecode_samba.signals.whitening import (
@@ -21,13 +22,11 @@ from braindecode_samba.signals.whitening import (
     covariance_of,
     inverse_root,
     mean_shape,
+    same_places,
 )
 
-# whitened by recording; brought to its size alone; each window to its own size
-MODES = ("whiten", "scale", "window")
 # name of a recording that has none
 ALONE: Hashable = ""
-_SAME_PLACE = 5e-3
 # share of recordings that must hold several labels for these to be no property of them
 _MOST_RECORDINGS = 0.5
 _LEAST_WITHIN = 0.1
@@ -53,10 +52,8 @@ class Person:
 
     def at(self, positions: NDArray[np.float64]) -> "Person | None":
         """Give the same at some of the electrodes, in their order, or None."""
-        distances = cdist(positions, self.positions)
-        order = distances.argmin(axis=1)
-        near = distances[np.arange(len(order)), order] < _SAME_PLACE
-        if not near.all() or len(set(order)) < len(order):
+        order = same_places(positions, self.positions)
+        if order is None:
             return None
         matrix = self.covariance.matrix[np.ix_(order, order)]
         covariance = self.covariance._replace(matrix=matrix)
@@ -73,7 +70,7 @@ class Alignment:
 
     Parameters
     ----------
-    mode : {"whiten", "scale", "window"}
+    mode : {"whiten", "scale", "window", "none"}
         Whether recordings are whitened, brought to one size, or windows are.
     prior : ndarray, shape (n_chans, n_chans), optional
         Mean covariance of the training recordings, with a mean power of 1.
@@ -114,17 +111,14 @@ class Alignment:
         }
         return cls(mode, mean_shape(moved), largest)
 
-    def apply(
-        self, windows: Windows, *, remembered: bool = True
-    ) -> tuple[Windows, NDArray[Any]]:
+    def apply(self, windows: Windows) -> tuple[Windows, NDArray[Any]]:
         """Align windows.
 
         Parameters
         ----------
         windows : Windows
-            Without groups they are one recording.
-        remembered : bool
-            Whether those who were adapted to are aligned by what is known of them.
+            Without groups they are one recording. Those who were adapted to are aligned
+            by what is known of them.
 
         Returns
         -------
@@ -134,6 +128,8 @@ class Alignment:
             The recording of each.
         """
         keys = self.keys(windows)
+        if self.mode == "none":
+            return windows, keys
         x = windows.x.copy()
         if self.mode == "window":
             _scale(x, x)
@@ -141,7 +137,7 @@ class Alignment:
         for key in np.unique(keys).tolist():
             rows = np.flatnonzero(keys == key)
             own, positions = signals_of(windows, rows)
-            person = self._known(key, positions) if remembered else None
+            person = self._known(key, positions)
             if self.mode == "whiten":
                 known = covariance_of(own, key) if person is None else person.covariance
                 own = self.whitener(known, positions) @ own
@@ -323,3 +319,13 @@ def _scale(
     power = x.astype(np.float64).var(axis=2).mean(axis=1)
     size = np.sqrt(power.mean(keepdims=True) if together else power)
     to /= np.where(size > 0, size, 1.0)[:, None, None].astype(np.float32)
+
+
+@functools.cache
+def say_unaligned() -> None:
+    """Say it once: whoever never has groups need not read it at every fit."""
+    mne.utils.logger.info(
+        "SAMBA is fitted without alignment, which is worth up to 0.10 AUC: pass "
+        "groups= (the recording of each window), or Epochs with 'subject' in their "
+        "metadata. align=False fits so on purpose."
+    )

@@ -19,13 +19,13 @@ from braindecode_samba.checkpoints.contents import Checkpoint
 from braindecode_samba.estimators.base import (
     choose_device,
     draw_seed,
-    seeded,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.saving import Known, SavedEstimator
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.heads import stage_variances
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.recordings import (
     Recording,
     encode_in_parts,
@@ -59,8 +59,8 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         As for `SAMBAClassifier`.
     layer : str
         "all" (spatial embedding, encoder 1 to 3 and mediator side by side, by their
-        log variances), or a layer of `SAMBA.encode`: "spatial", "input_embedding", "encoder1", "pool1",
-        "encoder2", "pool2", "encoder3", "pool3" or "mediator".
+        log variances), or a layer of `SAMBA.encode`: "spatial", "input_embedding",
+        "encoder1", "pool1", "encoder2", "pool2", "encoder3", "pool3" or "mediator".
     pooling : {"statistics", "mean", "logvar"}
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
@@ -180,7 +180,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         if self.model is None:
             params = {"n_outputs": 1, **self._signal_params(windows)}
             report = None
-            with seeded(draw_seed(self.random_state), torch.device("cpu")):
+            with seeded(draw_seed(self.random_state)):
                 if self.checkpoint is None:
                     model = SAMBA(**params)
                 else:

@@ -3,13 +3,13 @@
 from typing import Any, Self
 
 import numpy as np
-from braindecode import EEGRegressor
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, check_array
 
 from braindecode_samba.estimators.decoder import Decoder
+from braindecode_samba.estimators.interrupts import InterruptibleRegressor
 
 
 class SAMBARegressor(RegressorMixin, Decoder):
@@ -20,9 +20,9 @@ class SAMBARegressor(RegressorMixin, Decoder):
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, exclude, align, mirror, montages, checkpoint, start, max_epochs, \
-    lr, batch_size, weight_decay, model_params, finetune, trunk_lr_factor, callbacks, \
-    validation_split, device, random_state, verbose
+    ch_names, chs_info, sfreq, exclude, align, mirror, montages, checkpoint, start, \
+    max_epochs, lr, batch_size, weight_decay, model_params, finetune, trunk_lr_factor, \
+    callbacks, validation_split, device, random_state, verbose
         As for `SAMBAClassifier`.
 
     Attributes
@@ -35,7 +35,7 @@ class SAMBARegressor(RegressorMixin, Decoder):
         As for `SAMBAClassifier`.
     """
 
-    _net_class = EEGRegressor
+    _net_class = InterruptibleRegressor
     _numbers = True
     _learned = ("y_mean_", "y_scale_", "_y_shape")
 

@@ -41,10 +41,11 @@ from braindecode_samba.checkpoints.files import (
 from braindecode_samba.checkpoints.loading import checkpoint_in
 from braindecode_samba.checkpoints.saving import as_bytes
 from braindecode_samba.estimators.aligning import Alignment, Person
-from braindecode_samba.estimators.base import WindowEstimator, seeded
+from braindecode_samba.estimators.base import WindowEstimator
 from braindecode_samba.estimators.gradients import build_net
 from braindecode_samba.estimators.packing import pack, unpack
 from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.whitening import Covariance
 
 _Count = Annotated[int, Field(gt=0)]
@@ -264,7 +265,7 @@ class SavedDecoder(SavedEstimator):
         self._alignment = _unpack_alignment(known.alignment, tensors, n_outputs)
         targets = np.zeros((1, n_outputs)) if self._numbers else np.arange(n_outputs)
         net = build_net(self, module, self._net_params(learned, targets))
-        with seeded(known.seed, net.device):
+        with seeded(known.seed):
             net.initialize()
         for name, value in learned.items():
             setattr(self, name, value)

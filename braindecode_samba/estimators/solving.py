@@ -7,6 +7,7 @@ the model holds it.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -81,7 +82,7 @@ def solve_head(
     measures = measure_windows(model, windows, batch_size)
     folds = list(_folds(len(y), people))
     solved = [
-        _solve_reading(block, measures, y, importance, folds, recordings)
+        _solve_reading(cast(Reading, block), measures, y, importance, folds, recordings)
         for block in head.readings.blocks.values()
     ]
     evidence = np.stack([one.evidence for one in solved], -1)  # (n, columns, readings)
@@ -122,6 +123,8 @@ def measure_windows(
     batch_size : int
         Windows at a time.
     """
+    head = model.head
+    assert isinstance(head, ReadingsHead)
     kept: dict[str, list[Tensor]] = {}
     for batch in batches_on_device(model, windows, batch_size):
         with torch.no_grad():
@@ -129,7 +132,7 @@ def measure_windows(
             variances = stage_variances(
                 stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
             )
-            found = model.head.measures(
+            found = head.measures(
                 batch["x"],
                 stages.signals,
                 stages.weights,
@@ -273,6 +276,8 @@ def _explained(
     importance: NDArray[np.float64],
 ) -> float:
     total = (importance[:, None] * y**2).sum()
+    if total == 0:
+        return 0.0
     return float(1 - (importance[:, None] * (y - evidence) ** 2).sum() / total)
 
 
