@@ -32,6 +32,7 @@ from braindecode_samba.signals import EEGSimulator
 
 SFREQ = 128
 SMALL = {"d_state": 4, "expand": 2}
+QUICK = {"checkpoint": None, "start": "random", "max_epochs": 1, "model_params": SMALL}
 ALPHA = {"alpha": (8.0, 13.0)}
 # two seconds of full effect
 CUT = slice(90, 346)
@@ -70,6 +71,8 @@ def train_on_known_sources(seed, n_subjects, n_trials, max_epochs, lr):
     decoder = SAMBAClassifier(
         ch_names=info["ch_names"],
         sfreq=SFREQ,
+        checkpoint=None,
+        start="random",
         max_epochs=max_epochs,
         lr=lr,
         batch_size=16,
@@ -104,6 +107,8 @@ def tiny():
     decoder = SAMBAClassifier(
         ch_names=names,
         sfreq=SFREQ,
+        checkpoint=None,
+        start="random",
         max_epochs=2,
         model_params=SMALL,
         device="cpu",
@@ -251,7 +256,7 @@ def test_regressors_have_a_pattern_for_each_column():
     names = ["C3", "C4", "O1", "O2"]
     X, y, _, _ = EEGSimulator(names).regression(n_subjects=2, n_trials=8)
     regressor = SAMBARegressor(
-        ch_names=names, sfreq=SFREQ, max_epochs=1, model_params=SMALL, random_state=0
+        **QUICK, ch_names=names, sfreq=SFREQ, random_state=0
     ).fit(X[..., :64], y)
 
     alpha, side = (
@@ -266,9 +271,9 @@ def test_regressors_have_a_pattern_for_each_column():
 def test_several_classes_are_told_apart_by_name():
     names = ["C3", "C4", "O1"]
     X, y, _, _ = EEGSimulator(names).imagery(1, 4, task="three_class")
-    decoder = SAMBAClassifier(
-        ch_names=names, sfreq=SFREQ, max_epochs=1, model_params=SMALL, random_state=0
-    ).fit(X[..., :64], y)
+    decoder = SAMBAClassifier(**QUICK, ch_names=names, sfreq=SFREQ, random_state=0).fit(
+        X[..., :64], y
+    )
 
     assert decision_pattern(decoder, X[..., :64], target="rest").shape == (3, 3)
     assert attribute_decision(decoder, X[:2, :, :64]).shape == (2, 3, 64)

@@ -1,7 +1,6 @@
 """What all estimators share: how windows are read, checked and remembered."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -93,7 +92,9 @@ class WindowEstimator(BaseEstimator):
                 )
             told = {"chs_info": self._fitted_channels, "sfreq": self.sfreq_}
         windows = self._read(X, y, **told, **names)
-        _refuse_short(windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ))
+        _refuse_short(
+            windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ)
+        )
         return windows
 
     def _read_parts(self, X: Any, **names: Any) -> list[Windows]:
@@ -157,7 +158,19 @@ def choose_device(device: str) -> torch.device:
     """Device by name; "auto" is CUDA where there is any, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    advice = "pass 'auto', 'cpu', or 'cuda' where there is a GPU"
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device={device!r} is unknown: {advice}") from None
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"device={device!r} can't be used ({reason}): {advice}"
+        ) from None
+    return chosen
 
 
 def draw_seed(random_state: RandomState) -> int:
@@ -166,19 +179,6 @@ def draw_seed(random_state: RandomState) -> int:
         # from the system: numpy's global state is not ours to advance
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device | str) -> Iterator[None]:
-    """Seed torch inside, on the CPU and `device`, and restore its states after."""
-    device = torch.device(device)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        for used in cuda:
-            with torch.cuda.device(used):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 def default_positions(windows: Windows) -> NDArray[np.float64] | None:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from braindecode import EEGClassifier
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
@@ -18,6 +17,7 @@ from sklearn.utils.validation import column_or_1d
 
 from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.estimators.finetuning import Finetune
+from braindecode_samba.estimators.interrupts import InterruptibleClassifier
 from braindecode_samba.signals.inputs import Channels, RandomState
 
 
@@ -26,9 +26,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
 
     As it comes: the pretrained trunk `samba-e`, and a head that reads rhythms,
     patterns, evoked and steady responses and all stages of the trunk, solved on the
-    training windows in seconds and without gradients. What each reading counts is settled on
-    people whom it has not seen. Where recordings are known, each is whitened without
-    labels, in the fit and in all that comes after. Signals may come in any unit.
+    training windows in seconds and without gradients. What each reading counts is
+    settled on people whom it has not seen. Where recordings are known, each is whitened
+    without labels, in the fit and in all that comes after. Signals may come in any
+    unit.
 
     Parameters
     ----------
@@ -86,8 +87,9 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         Learning rate of the trunk over that of the head, at all times.
     class_weight : dict, "balanced" or None
         Weights of the classes, by label.
-    callbacks : list, optional
-        Callbacks of skorch, or ``(name, callback)``; copied for every fit.
+    callbacks : callback, or list of these, optional
+        Callbacks of skorch, or ``(name, callback)``, which see the passes of gradients.
+        They are used as they are: the caller's own objects hold the results.
     validation_split : float, optional
         Share to hold out for the callbacks' ``valid_loss``: people where they are
         known, else windows, stratified and shuffled.
@@ -133,8 +135,9 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     (16, 2)
     """
 
-    _net_class = EEGClassifier
+    _net_class = InterruptibleClassifier
     _numbers = False
+    _learned = ("classes_",)
     __metadata_request__predict_proba: ClassVar = {"groups": True}
     __metadata_request__decision_function: ClassVar = {"groups": True}
 
@@ -300,7 +303,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         ndarray of float32, shape (n, n_classes)
             In the order of ``classes_``.
         """
-        return softmax(self._outputs(X, groups), axis=1)
+        return self._say(self._outputs(X, groups))
+
+    def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        return softmax(outputs, axis=1)
 
     def predict(self, X: Any, *, groups: ArrayLike | None = None) -> NDArray[Any]:
         """Most probable label of each window.

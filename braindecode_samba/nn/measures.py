@@ -5,7 +5,6 @@ over them, so that every montage gives the same numbers.  What of them tells cla
 apart is the business of `braindecode_samba.nn.readings`.
 """
 
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -144,11 +143,12 @@ class WindowMeasures(nn.Module):
         slow_bands = _filtered(slow, self.slow_filters, 1)
         bands = _filtered(signals, self.fast_filters, 1)
         fast = [_power(mixing, bands[:, :, k]) for k in range(self.n_fast)]
-        slow_power = [
-            _power(mixing, slow_bands[:, :, k]) for k in range(self.n_slow)
-        ]
+        slow_power = [_power(mixing, slow_bands[:, :, k]) for k in range(self.n_slow)]
         powers = [power.mean(-1) for power in slow_power + fast]
-        course = [_in_parts(fast[0], self.n_parts), _in_parts(fast[1] + fast[2], self.n_parts)]
+        course = [
+            _in_parts(fast[0], self.n_parts),
+            _in_parts(fast[1] + fast[2], self.n_parts),
+        ]
         shares = torch.matmul(self.maps, mixing)
         rhythms = bands[:, :, 0] + bands[:, :, 1] + bands[:, :, 2]
         centred = signals - signals.mean(-1, keepdim=True)

@@ -17,7 +17,8 @@ from skorch import NeuralNet
 from skorch.history import History
 from torch import Tensor
 
-from braindecode_samba.pretraining.saving import as_bytes, write_whole
+from braindecode_samba._paths import hidden_parts, one_writer, write_whole
+from braindecode_samba.checkpoints.saving import as_bytes
 
 __all__ = ["has_training_state", "load_training_state", "save_training_state"]
 
@@ -43,7 +44,9 @@ def has_training_state(folder: str | os.PathLike[str]) -> bool:
 def save_training_state(
     net: NeuralNet, folder: str | os.PathLike[str], *, finished: bool
 ) -> None:
-    """Write weights, optimiser, random numbers, history and the place in the run.
+    """Write weights, optimiser, history and the place in the run.
+
+    Random numbers follow from the seed and that place.
 
     Parameters
     ----------
@@ -65,7 +68,6 @@ def save_training_state(
     for number, values in optimizer["state"].items():
         for name, value in values.items():
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
-    tensors |= {f"random.{name}": state for name, state in _random_states(net).items()}
     epoch = len(net.history)
     batch = count_batches(net)
     name = f"state-{epoch:05d}-{batch:07d}-{int(finished)}.safetensors"
@@ -80,11 +82,14 @@ def save_training_state(
         "callbacks": _callback_states(net),
         "history": net.history.to_list(),
     }
-    write_whole(folder / name, as_bytes(tensors))
-    write_whole(folder / _INDEX, json.dumps(index).encode())
-    for stale in (*folder.glob("state-*.safetensors"), *folder.glob(".*.part")):
-        if stale.name != name:
-            stale.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with one_writer(folder):
+        write_whole(folder / name, as_bytes(tensors))
+        write_whole(folder / _INDEX, json.dumps(index).encode())
+        cut_off = *folder.glob(".state-*.part"), *hidden_parts(folder / _INDEX)
+        for stale in (*folder.glob("state-*.safetensors"), *cut_off):
+            if stale.name != name:
+                stale.unlink(missing_ok=True)
 
 
 def load_training_state(
@@ -119,18 +124,19 @@ def load_training_state(
             f"{folder} holds no training state: pass the folder of TrainingCheckpoint, "
             "or resume=None to begin anew"
         )
-    index = json.loads((folder / _INDEX).read_text())
+    with one_writer(folder):
+        index = json.loads((folder / _INDEX).read_text())
+        tensors = safetensors.torch.load_file(folder / index["tensors"])
     for name, value in _recipe(net).items():
         if index["recipe"][name] != value:
             raise ValueError(
                 f"the run in {folder} had {name}={index['recipe'][name]!r}, and this "
                 f"net has {value!r}: pass the same data and settings to resume it"
             )
-    tensors = safetensors.torch.load_file(folder / index["tensors"])
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")
-        parts[kind][rest] = tensor
+        parts.setdefault(kind, {})[rest] = tensor
     net.model_.load_state_dict(parts["model"])
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimizer"].items():
@@ -144,9 +150,6 @@ def load_training_state(
     for name, values in index["callbacks"].items():
         if name in callbacks:
             vars(callbacks[name]).update(values)
-    torch.set_rng_state(parts["random"]["cpu"])
-    if "cuda" in parts["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(parts["random"]["cuda"])
     return index["batch"], index["finished"]
 
 
@@ -163,14 +166,6 @@ def _recipe(net: NeuralNet) -> dict[str, Any]:
         "masking": asdict(net.masking),
         "loss": repr(net.criterion_),
     }
-
-
-def _random_states(net: NeuralNet) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    device = next(net.model_.parameters()).device
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
 
 
 def _callback_states(net: NeuralNet) -> dict[str, dict[str, float]]:
