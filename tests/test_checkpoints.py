@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import sys
-import threading
 import time
 
 import numpy as np
@@ -657,7 +656,7 @@ def test_any_value_of_an_option_loads_or_is_refused(written, tmp_path, option, v
         ({"chs_info": [{"ch_name": "Cz", "loc": [0.0]}]}, "'chs_info"),
         ({"n_layers": 3}, "'n_layers'"),
         ({"pretraining": 3}, "'pretraining'"),
-        ({"head": "power", "surround": 1.0, "n_components": 8}, "'activation'"),
+        ({"head": "power", "surround": 1.0}, "'activation'"),
         ({"weights_sha256": 3}, "SHA-256 3"),
     ],
 )
@@ -759,16 +758,6 @@ def test_two_processes_load_whole_files_while_a_third_saves(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_that_is_gone_for_an_instant_is_waited_for(written, tmp_path):
-    folder = tmp_path / "a"
-    aside = tmp_path / ".a.0123.old"
-    shutil.copytree(written, aside)
-    back = threading.Timer(0.3, os.replace, (aside, folder))
-    back.start()
-    load_checkpoint(folder, n_outputs=2)
-    back.join()
-
-
 def test_weights_of_one_version_never_go_with_the_configuration_of_another(
     written, tmp_path
 ):
@@ -776,16 +765,11 @@ def test_weights_of_one_version_never_go_with_the_configuration_of_another(
     other = SAMBAReconstructor(n_chans=2, **SMALL)
     write_checkpoint(tmp_path / "b", other, {}, "")
     shutil.copy(tmp_path / "b" / "config.json", folder)
-    # as long as a save is under way, it is read again; then it is refused
-    coming = tmp_path / ".a.0123.part"
-    coming.mkdir()
-    done = threading.Timer(0.3, write_checkpoint, (folder, other, {}, ""))
-    done.start()
-    model, _ = load_checkpoint(folder, SAMBAReconstructor)
-    done.join()
-    assert model.n_chans == 2
-    assert same_trunk(model, other)
-    coming.rmdir()
-    shutil.copy(written / "config.json", folder)
     with pytest.raises(CheckpointError, match="belongs to weights"):
         load_checkpoint(folder, SAMBAReconstructor)
+    # beside a configuration that a save had no time to name, and one that is cut off
+    (folder / ".config.json.01.part").write_text("{")
+    shutil.copy(written / "config.json", folder / ".config.json.02.part")
+    model, _ = load_checkpoint(folder, SAMBAReconstructor)
+    assert model.get_config()["n_chans"] is None
+    assert not same_trunk(model, other)

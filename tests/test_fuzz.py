@@ -44,7 +44,7 @@ MODELS = {
     "reconstructor": SAMBAReconstructor(chs_info=CHS_INFO, sfreq=128, **SMALL).eval(),
     "resampling": SAMBA(2, chs_info=CHS_INFO, sfreq=250, **SMALL).eval(),
     "variance": SAMBA(2, chs_info=CHS_INFO, head="variance", **SMALL).eval(),
-    "components": SAMBA(2, chs_info=CHS_INFO, head="components", **SMALL).eval(),
+    "readings": SAMBA(2, chs_info=CHS_INFO, head="readings", **SMALL).eval(),
     "each channel": SAMBA(2, chs_info=CHS_INFO, scale="channel", **SMALL).eval(),
 }
 
@@ -273,7 +273,12 @@ def test_one_seed_gives_one_model():
     x, y = rng.standard_normal((12, 3, 64)), np.arange(12) % 2
     found = [
         SAMBAClassifier(
-            ch_names=NAMES, sfreq=128, max_epochs=2, model_params=SMALL, random_state=3
+            ch_names=NAMES,
+            sfreq=128,
+            checkpoint=None,
+            max_epochs=2,
+            model_params=SMALL,
+            random_state=3,
         )
         .fit(x, y)
         .predict_proba(x)
@@ -286,8 +291,9 @@ def test_threads_may_share_a_fitted_decoder():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((24, 3, 64)), np.arange(24) % 2
     decoder = SAMBAClassifier(
-        ch_names=NAMES, sfreq=128, max_epochs=1, model_params=SMALL, random_state=0
-    ).fit(x, y)
+        ch_names=NAMES, sfreq=128, checkpoint=None, model_params=SMALL, random_state=0
+    )
+    decoder.fit(x, y, groups=y).adapt(x)
     wanted = decoder.predict_proba(x)
     parts = np.array_split(np.arange(24), 8)
     found = [None] * 8

@@ -47,7 +47,7 @@ def epochs():
 def fitted(epochs):
     """Fit for one epoch; nobody may refit it."""
     classifier = SAMBAClassifier(
-        max_epochs=1, model_params=SMALL, device="cpu", random_state=0
+        checkpoint=None, model_params=SMALL, device="cpu", random_state=0
     )
     return classifier.fit(epochs, epochs.events[:, 2])
 
@@ -151,7 +151,7 @@ def test_physionetmi_loads_offline_through_moabb(tmp_path, monkeypatch):
     assert set(labels) == {"left_hand", "right_hand"}
     assert len(epochs) == len(labels) == 45
     classifier = SAMBAClassifier(
-        max_epochs=1, model_params=SMALL, device="cpu", random_state=0
+        checkpoint=None, model_params=SMALL, device="cpu", random_state=0
     )
     classifier.fit(epochs[:16], labels[:16])
     assert set(classifier.predict(epochs[16:24])) <= set(labels)

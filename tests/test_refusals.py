@@ -49,9 +49,14 @@ class NoNet(Callback):
 
 def make(kind, **params):
     """Build a small estimator of one of `KINDS`, unfitted."""
-    quick = {"model_params": SMALL, "device": "cpu", "random_state": 0}
+    quick = {
+        "checkpoint": None,
+        "model_params": SMALL,
+        "device": "cpu",
+        "random_state": 0,
+    }
     if kind != "features":
-        quick["max_epochs"] = 1
+        quick |= {"start": "random", "max_epochs": 1}
     return KINDS[kind](**{**quick, **params})
 
 

@@ -48,8 +48,10 @@ class _Notes(BaseModel):
     braindecode_samba_version: str | None = None
     pretraining: dict[str, Any] | None = None
     weights_sha256: str | None = None
+    estimator: dict[str, Any] | None = None
 
 
+NOTES = tuple(_Notes.model_fields)
 _Whole = Annotated[int, Field(gt=0, le=_LARGEST)]
 _Number = Annotated[float, Field(ge=0, le=_LARGEST)]
 _AS_JSON: dict[Any, Any] = {

@@ -2,9 +2,10 @@
 
 What the tensors and the configuration mean is decided in
 `braindecode_samba.checkpoints.loading`; files are written in
-`braindecode_samba.pretraining.saving`.
+`braindecode_samba.checkpoints.saving`.
 """
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -13,7 +14,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from braindecode_samba._paths import data_folder
+from braindecode_samba._paths import data_folder, hidden_parts
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 # the entry of a configuration that ties it to its weights
 WEIGHTS_SHA256 = "weights_sha256"
+# the entry of a fitted estimator, and the part of its tensors' names
+ESTIMATOR = "estimator"
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _SUFFIXES = (".safetensors", *_PICKLES)
@@ -42,7 +44,7 @@ class CheckpointError(ValueError):
     """A checkpoint that can't be used; the message names the file and the reason."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class CheckpointFiles:
     """Contents of a checkpoint's files, all of one version.
 
@@ -115,38 +117,33 @@ def find_checkpoint(
     TypeError
         If the name is neither text nor a path.
     """
-    if isinstance(name, str):
-        shipped = shipped_checkpoints()
-        if name in shipped:
-            return shipped[name]
-        path = Path(name)
-        if name and _appears(path):
-            return path
-        if _HUB_NAME.fullmatch(name) and path.suffix not in _SUFFIXES:
-            return _from_hub(name, filename, hub)
-        raise CheckpointError(
-            f"{name!r} is no file, folder or 'owner/name' of a hub repository, and the "
-            f"shipped checkpoints are {sorted(shipped) or 'none'}: pass one of these"
-        )
-    if not isinstance(name, os.PathLike):
+    if not isinstance(name, str | os.PathLike):
         raise TypeError(
             f"checkpoint is a {type(name).__name__}: pass the name of a shipped one, a "
             "folder, a file or 'owner/name'"
         )
+    shipped = shipped_checkpoints()
+    if isinstance(name, str) and name in shipped:
+        return shipped[name]
     path = Path(name)
-    if not _appears(path):
-        raise CheckpointError(
-            f"there is no file or folder {path}: pass an existing one"
-        )
-    return path
+    if name != "" and path.exists():
+        return path
+    is_path = isinstance(name, os.PathLike) or path.suffix in _SUFFIXES
+    if not is_path and _HUB_NAME.fullmatch(str(name)):
+        return _from_hub(str(name), filename, hub)
+    raise CheckpointError(
+        f"{str(name)!r} is no file, folder or 'owner/name' of a hub repository, and "
+        f"the shipped checkpoints are {sorted(shipped) or 'none'}: pass one of these"
+    )
 
 
 def read_checkpoint_files(path: Path, filename: str | None = None) -> CheckpointFiles:
     """Read weights and configuration of one and the same version.
 
-    A checkpoint that is replaced meanwhile is read again: `write_checkpoint` exchanges
-    folders, so that for an instant there is none, or the weights are old and the
-    configuration is new. The configuration names the hash of its weights.
+    The configuration names the hash of its weights. A checkpoint that is replaced
+    meanwhile is read again: for an instant its weights are new and its configuration is
+    old. Where a save was cut off in this instant, the configuration lies hidden beside
+    its place.
 
     Parameters
     ----------
@@ -171,8 +168,7 @@ def read_checkpoint_files(path: Path, filename: str | None = None) -> Checkpoint
         try:
             return _read_once(path, filename)
         except CheckpointError:
-            changed = _identity(path) != before or _is_being_replaced(path)
-            if not changed or time.monotonic() > end:
+            if _identity(path) == before or time.monotonic() > end:
                 raise
         time.sleep(_PAUSE_S)
 
@@ -200,7 +196,8 @@ def read_tensors(files: CheckpointFiles) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         found = _parse(path, lambda: safetensors.torch.load(files.weights))
     else:
-        found = _parse(path, lambda: _load_pickle(files.weights))
+        data = io.BytesIO(files.weights)
+        found = _parse(path, lambda: torch.load(data, "cpu", weights_only=True))
         if isinstance(found, dict):
             found = next((found[key] for key in _WRAPPERS if key in found), found)
     if not isinstance(found, Mapping):
@@ -256,10 +253,6 @@ def _reason(error: Exception) -> str:
     return lines[0].strip(" .")
 
 
-def _load_pickle(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
 def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
     if path.is_dir():
         path = _weights_in(path, filename)
@@ -269,17 +262,19 @@ def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
         raise CheckpointError(
             f"{path} ends in none of {', '.join(_SUFFIXES)}: pass a file of weights"
         )
-    try:
-        weights = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} can't be read ({error.strerror}): pass a readable file"
-        ) from None
-    files = CheckpointFiles(path, weights, _read_config(path.with_name(CONFIG)))
+    config = path.with_name(CONFIG)
+    weights = _readable(path, path.read_bytes)
+    files = CheckpointFiles(
+        path, weights, _read_config(config) if config.exists() else None
+    )
     told = (files.config or {}).get(WEIGHTS_SHA256)
     # a pickle beside it is another file, of which the configuration tells no hash
-    tells = told is not None and path.suffix not in _PICKLES
-    if tells and told != files.sha256:
+    if path.suffix in _PICKLES or told == files.sha256:
+        return files
+    hidden = _hidden_config(files)
+    if hidden is not None:
+        return dataclasses.replace(files, config=hidden)
+    if told is not None:
         raise CheckpointError(
             f"{files.config_path} belongs to weights with the SHA-256 {told!r}, and "
             f"those in {path} have {files.sha256}: get both again"
@@ -287,15 +282,29 @@ def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
     return files
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def _hidden_config(files: CheckpointFiles) -> dict[str, Any] | None:
+    """Find the configuration of these weights that a save left beside its place."""
+    for part in hidden_parts(files.config_path):
+        try:
+            config = _read_config(part)
+        except CheckpointError:  # cut off as well
+            continue
+        if config.get(WEIGHTS_SHA256) == files.sha256:
+            return config
+    return None
+
+
+def _readable(path: Path, read: Callable[[], Any]) -> Any:
     try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return None
+        return read()
     except OSError as error:
         raise CheckpointError(
-            f"{path} can't be read ({error.strerror}): pass a readable file"
+            f"{path} can't be read ({error.strerror}): pass a readable file or folder"
         ) from None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    text = _readable(path, path.read_bytes)
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -310,12 +319,7 @@ def _read_config(path: Path) -> dict[str, Any] | None:
 
 def _weights_in(folder: Path, filename: str | None) -> Path:
     """File of weights in a folder."""
-    try:
-        names = sorted(file.name for file in folder.iterdir())
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder} can't be read ({error.strerror}): pass a readable folder"
-        ) from None
+    names = sorted(_readable(folder, lambda: os.listdir(folder)))
     if filename is not None:
         if filename not in names:
             raise CheckpointError(f"{folder} holds {names} and no {filename!r}")
@@ -331,35 +335,18 @@ def _weights_in(folder: Path, filename: str | None) -> Path:
     return folder / weights[0]
 
 
-def _folder_of(path: Path) -> Path:
-    return path.parent if path.suffix in _SUFFIXES else path
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell what differs between a folder and the one that takes its place."""
-    try:
-        found = _folder_of(path).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_ctime_ns
-
-
-def _is_being_replaced(path: Path) -> bool:
-    """Tell whether a folder lies beside, on its way to or from this place."""
-    folder = _folder_of(path).absolute()
-    return any(folder.parent.glob(f".{folder.name}.*.part")) or any(
-        folder.parent.glob(f".{folder.name}.*.old")
-    )
-
-
-def _appears(path: Path) -> bool:
-    """Tell whether something is there, or comes while it is being replaced."""
-    end = time.monotonic() + _PATIENCE_S
-    while not path.exists():
-        if not _is_being_replaced(path) or time.monotonic() > end:
-            return path.exists()
-        time.sleep(_PAUSE_S)
-    return True
+def _identity(path: Path) -> list[tuple[int, int] | None]:
+    """Tell what differs between files and those that take their places."""
+    folder = path.parent if path.suffix in _SUFFIXES else path
+    found: list[tuple[int, int] | None] = []
+    for file in (folder / WEIGHTS, folder / CONFIG):
+        try:
+            state = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((state.st_ino, state.st_ctime_ns))
+    return found
 
 
 def _from_hub(name: str, filename: str | None, hub: Mapping[str, Any]) -> Path:

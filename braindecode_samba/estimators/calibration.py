@@ -38,7 +38,7 @@ def calibration_step(
     targets: NDArray[np.int64],
     scales: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a person's labelled windows add to the weights and offsets of the head.
+    """Tell what labelled windows of a person add to weights and offsets of the head.
 
     One step of Laplace's approximation of a Gaussian process (Rasmussen & Williams,
     2006, section 3.5) whose mean is the head.

@@ -86,7 +86,7 @@ def watchers_told() -> Iterator[None]:
 
 
 def copy_where_possible(callbacks: Any) -> Any:
-    """Copy callbacks; what can't be copied is the same object."""
+    """Copy callbacks, but what can't be copied is the same object."""
     if isinstance(callbacks, list | tuple):
         return type(callbacks)(copy_where_possible(item) for item in callbacks)
     try:

@@ -26,9 +26,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
 
     As it comes: the pretrained trunk `samba-e`, and a head that reads rhythms,
     patterns, evoked and steady responses and all stages of the trunk, solved on the
-    training windows in seconds and without gradients. What each reading counts is settled on
-    people whom it has not seen. Where recordings are known, each is whitened without
-    labels, in the fit and in all that comes after. Signals may come in any unit.
+    training windows in seconds and without gradients. What each reading counts is
+    settled on people whom it has not seen. Where recordings are known, each is whitened
+    without labels, in the fit and in all that comes after. Signals may come in any
+    unit.
 
     Parameters
     ----------
@@ -136,6 +137,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
 
     _net_class = InterruptibleClassifier
     _numbers = False
+    _learned = ("classes_",)
     __metadata_request__predict_proba: ClassVar = {"groups": True}
     __metadata_request__decision_function: ClassVar = {"groups": True}
 
@@ -301,7 +303,10 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         ndarray of float32, shape (n, n_classes)
             In the order of ``classes_``.
         """
-        return softmax(self._outputs(X, groups), axis=1)
+        return self._say(self._outputs(X, groups))
+
+    def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        return softmax(outputs, axis=1)
 
     def predict(self, X: Any, *, groups: ArrayLike | None = None) -> NDArray[Any]:
         """Most probable label of each window.

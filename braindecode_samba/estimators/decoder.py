@@ -11,7 +11,6 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import mne
 import numpy as np
 import pandas as pd
 import skorch
@@ -23,14 +22,13 @@ from braindecode_samba.checkpoints import CheckpointReport, open_checkpoint
 from braindecode_samba.checkpoints.contents import Checkpoint
 from braindecode_samba.estimators.aligning import (
     Alignment,
-    Person,
     choose_mode,
-    signals_of,
+    say_unaligned,
 )
 from braindecode_samba.estimators.base import (
-    WindowEstimator,
     default_positions,
     draw_seed,
+    samples,
 )
 from braindecode_samba.estimators.callbacks import copy_where_possible
 from braindecode_samba.estimators.finetuning import Finetune, freeze
@@ -40,24 +38,22 @@ from braindecode_samba.estimators.gradients import (
     train_once,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
-from braindecode_samba.estimators.settings import check_settings
+from braindecode_samba.estimators.saving import SavedDecoder
+from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
-from braindecode_samba.signals.whitening import covariance_of
 
 
-class Decoder(WindowEstimator):
+class Decoder(DecoderSettings, SavedDecoder):
     """Base of classifier and regressor.
 
     Subclasses say what a fit learns from y and how y becomes targets of the net.
     """
 
-    _net_class: ClassVar[type[skorch.NeuralNet]]
-    _numbers: ClassVar[bool]
     # MOABB's cross-subject evaluation hands over subjects; whoever passes groups to a
     # search or a validation means these
     __metadata_request__fit: ClassVar = {"groups": True, "subjects": True}
@@ -153,23 +149,24 @@ class Decoder(WindowEstimator):
         ValueError, TypeError
             If X, y or a parameter can't be used, or if training diverges.
         """
-        check_settings(self)
+        self._check_settings()
         named = {"groups": subjects if groups is None else groups, "subjects": subjects}
         windows = self._read_new(X, y, **named)
         if self.mirror is not None:
             windows = mirrored_too(windows, self._require(windows.y), self.mirror)
         learned, targets = self._learn(self._require(windows.y), None)
+        mode = choose_mode(self.align, windows, targets)
+        if windows.groups is None and self.align == "auto":
+            say_unaligned()
+        seed = draw_seed(self.random_state)
+        checkpoint = self._open_checkpoint()
+        net = self._build_net(windows, learned, targets, checkpoint)
         own = windows
         if len(self.montages):
             windows, rows = thinned_too(windows, self.montages)
             targets = targets[rows]
-        alignment = Alignment.learn(choose_mode(self.align, windows, targets), windows)
-        if alignment.mode == "window" and self.align == "auto":
-            _say_unaligned()
+        alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
-        seed = draw_seed(self.random_state)
-        checkpoint = self._open_checkpoint()
-        net = self._build_net(own, learned, targets, checkpoint)
         with seeded(seed):
             net.initialize()
             report = self._prepare(net.module_, aligned, checkpoint)
@@ -198,46 +195,49 @@ class Decoder(WindowEstimator):
         Self
             The estimator. It does nothing where the fit was not aligned.
         """
-        for windows in self._read_parts(X, groups=groups):
-            if self._alignment.mode == "whiten":
-                self._adapt(windows)
+        parts = self._read_parts(X, groups=groups)
+        if self._alignment.mode != "whiten":
+            return self
+        # nobody is remembered before everybody's windows were found good
+        before = dict(self._alignment.people)
+        try:
+            for windows in parts:
+                keys = self._alignment.keys(windows)
+                for key in np.unique(keys).tolist():
+                    rows = np.flatnonzero(keys == key)
+                    self._alignment.join(key, windows.select(rows), self._run)
+        except BaseException:
+            self._alignment.people = before
+            raise
         return self
-
-    def _adapt(self, windows: Windows) -> None:
-        # all people or none: whatever happens in between
-        alignment = copy.copy(self._alignment)
-        alignment.people = dict(alignment.people)
-        keys = alignment.keys(windows)
-        for key in np.unique(keys).tolist():
-            rows = np.flatnonzero(keys == key)
-            x, positions = signals_of(windows, rows)
-            covariance = covariance_of(x, key)
-            known = alignment.people.get(key)
-            if known is not None and known.positions.shape == positions.shape:
-                covariance = known.covariance.joined(covariance)
-            level = np.zeros(self.model_.final_layer.out_features)
-            alignment.people[key] = Person(covariance, positions, level)
-            aligned, _ = alignment.apply(windows.select(rows))
-            level = self._run(aligned).mean(axis=0).astype(np.float64)
-            alignment.people[key] = Person(covariance, positions, level)
-        self._alignment = alignment
 
     def _partial_fit(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
     ) -> Self:
+        if self.mirror is not None:
+            raise ValueError(
+                "mirror is for fit: pass mirror=None, and windows that mirror_windows "
+                "mirrored"
+            )
         if not hasattr(self, "net_"):
             return self._begin(X, y, classes, groups)
         windows = self._read_more(X, y, groups=groups)
+        if not np.isclose(windows.sfreq, self.sfreq_, rtol=1e-6, atol=0):
+            raise ValueError(
+                f"X is sampled at {windows.sfreq:g} Hz, and the first windows were at "
+                f"{self.sfreq_:g} Hz: resample X"
+            )
         targets = self._encode(self._require(windows.y), classes)
         aligned, _ = self._alignment.apply(windows)
-        train_once(self, aligned, targets, self._seed + 1 + self._n_updates)
+        batch = samples(aligned, self._positions)
+        train_once(self.net_, batch, targets, self._seed + 1 + self._n_updates)
         self._n_updates += 1
         return self
 
     def _begin(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
     ) -> Self:
-        check_settings(self, in_passes=False)
+        self._check_settings(in_passes=False)
         if self.start == "solved":
             raise ValueError(
                 "start='solved' needs all training windows at once: call fit first, or "
@@ -245,17 +245,17 @@ class Decoder(WindowEstimator):
             )
         windows = self._read_new(X, y, groups=groups)
         learned, targets = self._learn(self._require(windows.y), classes)
-        alignment = Alignment.learn(choose_mode(self.align, windows, targets), windows)
-        aligned, _ = alignment.apply(windows)
+        mode = choose_mode(self.align, windows, targets)
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
-        net = self._build_net(aligned, learned, targets, checkpoint)
+        net = self._build_net(windows, learned, targets, checkpoint)
+        alignment = self._learn_alignment(mode, net, windows)
+        aligned, _ = alignment.apply(windows)
         with seeded(seed):
             net.initialize()
         report = self._prepare(net.module_, aligned, checkpoint)
-        fresh = type(self)(**self.get_params(deep=False))
-        fresh._adopt(net, windows, learned, seed, report)
-        train_once(fresh, aligned, targets, seed + 1)
+        batch = samples(aligned, default_positions(windows))
+        train_once(net, batch, targets, seed + 1)
         self._adopt(net, windows, learned, seed, report)
         self._alignment, self.evidence_ = alignment, None
         self._n_updates = 1
@@ -328,6 +328,14 @@ class Decoder(WindowEstimator):
             module = checkpoint.arguments(SAMBA, module)
         return build_net(self, module, params)
 
+    def _learn_alignment(
+        self, mode: str, net: skorch.NeuralNet, windows: Windows
+    ) -> Alignment:
+        # where the network goes by amplitudes, these stay
+        by_amplitude = getattr(net, "module__scale", "window") in ("recording", None)
+        kept = by_amplitude and mode != "whiten"
+        return Alignment.learn("none" if kept else mode, windows)
+
     def _require(self, y: ArrayLike | None) -> ArrayLike:
         if y is None:
             raise ValueError(
@@ -344,12 +352,6 @@ class Decoder(WindowEstimator):
 
     def _encode(self, y: ArrayLike, classes: ArrayLike | None) -> NDArray[Any]:
         """Turn y into targets of the net, after a fit."""
-        raise NotImplementedError
-
-    def _net_params(
-        self, learned: dict[str, Any], targets: NDArray[Any]
-    ) -> dict[str, Any]:
-        """Name the parameters of the net that depend on the targets."""
         raise NotImplementedError
 
     def _adopt(
@@ -377,21 +379,21 @@ class Decoder(WindowEstimator):
             outputs.append(self._run(aligned))
             keys.append(own)
         found = np.concatenate(outputs)
-        if self._alignment.mode != "whiten" or self.evidence_ is None:
-            return found
+        return self._centred(found, np.concatenate(keys), self._alignment)
+
+    def _centred(
+        self, outputs: NDArray[np.float32], keys: NDArray[Any], alignment: Alignment
+    ) -> NDArray[np.float32]:
+        """Centre outputs on their recordings, where the fit did."""
+        if alignment.mode != "whiten" or self.evidence_ is None:
+            return outputs
         level = self.model_.final_layer.bias.detach().cpu().numpy()
-        return self._alignment.centre(found, np.concatenate(keys), level)
+        return alignment.centre(outputs, keys, level)
+
+    def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn outputs into probabilities, or values in the unit of y."""
+        raise NotImplementedError
 
     def _run(self, aligned: Windows) -> NDArray[np.float32]:
         model = at_rate(self.model_, aligned.sfreq)
         return run_in_batches(model, model, aligned, self.batch_size)
-
-
-@functools.cache
-def _say_unaligned() -> None:
-    """Say it once: whoever never has groups need not read it at every fit."""
-    mne.utils.logger.info(
-        "SAMBA is fitted without alignment, which is worth up to 0.10 AUC: pass groups= "
-        "(the recording of each window), or Epochs with 'subject' in their metadata. "
-        "align=False fits so on purpose."
-    )

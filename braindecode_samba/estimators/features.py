@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from braindecode_samba.checkpoints import CheckpointReport, load_checkpoint
+from braindecode_samba.checkpoints.contents import Checkpoint
 from braindecode_samba.estimators.base import (
-    WindowEstimator,
     choose_device,
     draw_seed,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
+from braindecode_samba.estimators.saving import Known, SavedEstimator
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.heads import stage_variances
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
@@ -48,7 +49,7 @@ _POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class SAMBAFeatures(TransformerMixin, WindowEstimator):
+class SAMBAFeatures(TransformerMixin, SavedEstimator):
     """Turn windows of EEG into features: statistics over time of layers of SAMBA.
 
     As it comes: the log variances of all stages of the pretrained `samba-e`. The
@@ -60,8 +61,8 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         As for `SAMBAClassifier`.
     layer : str
         "all" (spatial embedding, encoder 1 to 3 and mediator side by side, by their
-        log variances), or a layer of `SAMBA.encode`: "spatial", "input_embedding", "encoder1", "pool1",
-        "encoder2", "pool2", "encoder3", "pool3" or "mediator".
+        log variances), or a layer of `SAMBA.encode`: "spatial", "input_embedding",
+        "encoder1", "pool1", "encoder2", "pool2", "encoder3", "pool3" or "mediator".
     pooling : {"statistics", "mean", "logvar"}
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
@@ -95,6 +96,10 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
     >>> features.fit_transform(X).shape
     (2, 478)
     """
+
+    _learned = ("_n_features_out",)
+    # the network itself is saved
+    _unsaved = ("model",)
 
     def __init__(
         self,
@@ -191,6 +196,20 @@ class SAMBAFeatures(TransformerMixin, WindowEstimator):
         if self.model_params:
             raise ValueError("pass either model or model_params: a model has its own")
         return copy.deepcopy(self.model), None
+
+    def _restore(
+        self,
+        known: Known,
+        learned: dict[str, Any],
+        tensors: Mapping[str, Tensor],
+        checkpoint: Checkpoint,
+    ) -> None:
+        model = SAMBA(**checkpoint.arguments(SAMBA, {})).eval()
+        self.checkpoint_report_ = checkpoint.fill(model)
+        self.model_ = model.to(choose_device(self.device))
+        self._n_features_out = learned["_n_features_out"]
+        # another fit takes the same network
+        self.model, self.model_params = self.model_, None
 
     def _describe(self, model: SAMBA, windows: Windows) -> NDArray[np.float32]:
         pool = _POOLINGS[self.pooling]

@@ -1,4 +1,4 @@
-"""Gradients: a private net of braindecode's, trained from scratch or from a solved head.
+"""Gradients: a net of braindecode's, trained from scratch or from a solved head.
 
 Where a head was solved, gradients may only improve it: people are held out, the solved
 weights are the start and the anchor, and what is not better on those people is dropped.
@@ -7,7 +7,7 @@ weights are the start and the anchor, and what is not better on those people is 
 import copy
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,12 +31,10 @@ from braindecode_samba.estimators.finetuning import (
     set_rate,
     trunk_first,
 )
+from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Rows, Windows
-
-if TYPE_CHECKING:
-    from braindecode_samba.estimators.decoder import Decoder
 
 _MAX_GRADIENT_NORM = 1.0
 _SCHEDULE = "one_cycle"
@@ -79,13 +77,13 @@ class _Anchor(Callback):
 
 
 def build_net(
-    decoder: "Decoder", module: dict[str, Any], params: dict[str, Any]
+    decoder: DecoderSettings, module: dict[str, Any], params: dict[str, Any]
 ) -> skorch.NeuralNet:
     """Build the net of a decoder, not initialised.
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : DecoderSettings
         Has the settings.
     module : dict
         Arguments of `SAMBA`.
@@ -117,7 +115,7 @@ def build_net(
 
 
 def train(
-    decoder: "Decoder",
+    decoder: DecoderSettings,
     net: skorch.NeuralNet,
     windows: Windows,
     targets: NDArray[Any],
@@ -128,7 +126,7 @@ def train(
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : DecoderSettings
         Has the settings.
     net : skorch.NeuralNet
         Initialised; its module has the weights to start from.
@@ -163,7 +161,7 @@ def train(
 
 
 def _go_on(
-    decoder: "Decoder",
+    decoder: DecoderSettings,
     net: skorch.NeuralNet,
     windows: Windows,
     targets: NDArray[Any],
@@ -178,10 +176,7 @@ def _go_on(
     evidence = solve(windows.select(rows), targets[rows])
     anchor = _Anchor()
     net.callbacks.append(("anchor", anchor))
-    net.initialize_callbacks()
-    dataset = _dataset(windows, targets, held)
-    net.set_params(train_split=predefined_split(dataset))
-    loss = _validation_loss(net, dataset)
+    loss = _validation_loss(net, _dataset(windows, targets, held))
     _run(decoder, net, windows, targets, rows, held)
     kept: _Anchor = dict(net.callbacks_)["anchor"]
     for callbacks in (net.callbacks, net.callbacks_):
@@ -210,13 +205,17 @@ def _dataset(windows: Windows, targets: NDArray[Any], rows: NDArray[np.intp]) ->
 
 
 def _run(
-    decoder: "Decoder",
+    decoder: DecoderSettings,
     net: skorch.NeuralNet,
     windows: Windows,
     targets: NDArray[Any],
     rows: Rows,
     held: NDArray[np.intp] | None,
 ) -> None:
+    if held is not None:
+        net.set_params(train_split=predefined_split(_dataset(windows, targets, held)))
+        # those that are named by text look at whether anything is held out
+        net.initialize_callbacks()
     n_batches = math.ceil(len(targets[rows]) / decoder.batch_size)
     n_steps = int(decoder.max_epochs) * n_batches  # torch takes no int of numpy
     # a schedule of a single step would consist of its end, a rate near zero
@@ -229,25 +228,25 @@ def _run(
         )
         net.callbacks.append((_SCHEDULE, schedule))
         net.callbacks_.append((_SCHEDULE, schedule.initialize()))
-    if held is not None:
-        net.set_params(train_split=predefined_split(_dataset(windows, targets, held)))
     known = default_positions(windows)
     with watchers_told():
         net.partial_fit(samples(windows.select(rows), known), targets[rows])
 
 
 def train_once(
-    decoder: "Decoder", windows: Windows, targets: NDArray[Any], seed: int
+    net: skorch.NeuralNet,
+    batch: NDArray[np.float32] | dict[str, NDArray[Any]],
+    targets: NDArray[Any],
+    seed: int,
 ) -> None:
     """Train for one pass; the seed makes it the same whatever happened before."""
-    net = decoder.net_
     net.set_params(max_epochs=1)
     with seeded(seed), watchers_told():
-        net.partial_fit(samples(windows, decoder._positions), targets)
+        net.partial_fit(batch, targets)
 
 
 def _split(
-    decoder: "Decoder",
+    decoder: DecoderSettings,
     windows: Windows,
     targets: NDArray[Any],
     seed: int,

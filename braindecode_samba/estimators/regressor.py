@@ -20,9 +20,9 @@ class SAMBARegressor(RegressorMixin, Decoder):
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, exclude, align, mirror, montages, checkpoint, start, max_epochs, \
-    lr, batch_size, weight_decay, model_params, finetune, trunk_lr_factor, callbacks, \
-    validation_split, device, random_state, verbose
+    ch_names, chs_info, sfreq, exclude, align, mirror, montages, checkpoint, start, \
+    max_epochs, lr, batch_size, weight_decay, model_params, finetune, trunk_lr_factor, \
+    callbacks, validation_split, device, random_state, verbose
         As for `SAMBAClassifier`.
 
     Attributes
@@ -37,6 +37,7 @@ class SAMBARegressor(RegressorMixin, Decoder):
 
     _net_class = InterruptibleRegressor
     _numbers = True
+    _learned = ("y_mean_", "y_scale_", "_y_shape")
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: y may have several columns."""
@@ -121,9 +122,11 @@ class SAMBARegressor(RegressorMixin, Decoder):
         ndarray of float64, shape (n,) or (n, n_targets)
             In the shape and unit of y.
         """
-        z = self._outputs(X, groups)
-        values = z * self.y_scale_ + self.y_mean_
-        return values.reshape(len(z), *self._y_shape)
+        return self._say(self._outputs(X, groups))
+
+    def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        values = outputs * self.y_scale_ + self.y_mean_
+        return values.reshape(len(outputs), *self._y_shape)
 
     def score(
         self,

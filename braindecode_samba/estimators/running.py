@@ -1,6 +1,6 @@
 """Running a network over windows, some at a time, on whatever device it is.
 
-How it is trained is in `braindecode_samba.estimators.training`.
+How it is trained is in `braindecode_samba.estimators.gradients`.
 """
 
 import copy

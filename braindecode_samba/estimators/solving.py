@@ -7,6 +7,7 @@ the model holds it.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,8 @@ _PENALTIES = np.logspace(-3, 3, 13)
 # a little, so that one class in a fold or evidence without error stays finite
 _CALIBRATION_C = 100.0
 _STILL = 1e-6
+# divides what does not move: finite, so that it can be saved
+_NEVER = 1e30
 
 
 def solve_head(
@@ -79,7 +82,7 @@ def solve_head(
     measures = measure_windows(model, windows, batch_size)
     folds = list(_folds(len(y), people))
     solved = [
-        _solve_reading(block, measures, y, importance, folds, recordings)
+        _solve_reading(cast(Reading, block), measures, y, importance, folds, recordings)
         for block in head.readings.blocks.values()
     ]
     evidence = np.stack([one.evidence for one in solved], -1)  # (n, columns, readings)
@@ -120,6 +123,8 @@ def measure_windows(
     batch_size : int
         Windows at a time.
     """
+    head = model.head
+    assert isinstance(head, ReadingsHead)
     kept: dict[str, list[Tensor]] = {}
     for batch in batches_on_device(model, windows, batch_size):
         with torch.no_grad():
@@ -127,7 +132,7 @@ def measure_windows(
             variances = stage_variances(
                 stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
             )
-            found = model.head.measures(
+            found = head.measures(
                 batch["x"],
                 stages.signals,
                 stages.weights,
@@ -205,7 +210,7 @@ def _features(
         features = features - centre
     spread = features[train].std(0)
     # what does not move says nothing, and rounding must not be blown up
-    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = np.inf
+    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = _NEVER
     return features / spread, centre, spread
 
 
@@ -271,6 +276,8 @@ def _explained(
     importance: NDArray[np.float64],
 ) -> float:
     total = (importance[:, None] * y**2).sum()
+    if total == 0:
+        return 0.0
     return float(1 - (importance[:, None] * (y - evidence) ** 2).sum() / total)
 
 

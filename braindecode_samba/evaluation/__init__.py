@@ -3,6 +3,7 @@
 The data sets of the paper are in `braindecode_samba.evaluation.recipes`.
 """
 
+from braindecode_samba.evaluation.aligned import Aligned
 from braindecode_samba.evaluation.baselines import band_power, csp_lda, tangent_space
 from braindecode_samba.evaluation.nets import BraindecodeNet, ProbeNet
 from braindecode_samba.evaluation.open_eeg_bench import benchmark_arguments
@@ -20,10 +21,12 @@ from braindecode_samba.evaluation.protocols import (
     from_scratch,
     linear_probe,
     nonlinear_probe,
+    samba,
 )
 from braindecode_samba.evaluation.tables import ResumableTable
 
 __all__ = [
+    "Aligned",
     "BraindecodeNet",
     "ProbeNet",
     "Provenance",
@@ -40,6 +43,7 @@ __all__ = [
     "make_pipelines",
     "nonlinear_probe",
     "paired_tests",
+    "samba",
     "summarise",
     "tangent_space",
 ]

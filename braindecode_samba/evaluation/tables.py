@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from braindecode_samba._paths import whole_file
+from braindecode_samba._paths import write_whole
 from braindecode_samba._version import __version__
 
 Record = Mapping[str, Any]
@@ -193,8 +193,7 @@ def _run_row(
     # a row may fail in any way, and the others must not be lost by it
     except Exception:
         return f"{settings}\n{traceback.format_exc()}"
-    with whole_file(folder / f"{configuration}.json") as file:
-        file.write(text.encode())
+    write_whole(folder / f"{configuration}.json", text.encode())
     return None
 
 

@@ -1,4 +1,4 @@
-"""What both models share: signals, positions and trunk, and loading themselves.
+"""What both models share: signals, positions and trunk, loading and saving.
 
 The models join the trunk (`braindecode_samba.nn.trunk`) with positions from
 `braindecode_samba.signals`; training loops and scikit-learn's rules live in
@@ -9,6 +9,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -140,6 +141,66 @@ class PositionedModel:
             pretrained_model_name_or_path, cls, **arguments
         )
         return model.to(map_location)
+
+    @classmethod
+    def _from_pretrained(cls, **arguments: Any) -> Any:
+        """Build a class made of these; notes in a configuration are no options."""
+        from braindecode_samba.checkpoints import NOTES  # late, as above
+
+        options = {k: v for k, v in arguments.items() if k not in NOTES}
+        return super()._from_pretrained(**options)  # type: ignore[misc]
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        config: Any = None,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        model_card_kwargs: dict[str, Any] | None = None,
+        **push_to_hub_kwargs: Any,
+    ) -> str | None:
+        """Write the model into a folder, or nothing.
+
+        Parameters
+        ----------
+        save_directory : str or path-like
+            The folder. A card (``README.md``) that is there stays; a new one needs
+            huggingface_hub.
+        config, repo_id, push_to_hub, model_card_kwargs, **push_to_hub_kwargs
+            As for `huggingface_hub.PyTorchModelHubMixin.save_pretrained`.
+
+        Returns
+        -------
+        str or None
+            Address of the commit with ``push_to_hub``.
+
+        Raises
+        ------
+        OSError
+            If it can't be written; what was there before is unchanged.
+        """
+        folder, card = Path(save_directory), None
+        make_card = getattr(self, "generate_model_card", None)
+        if make_card is not None and not (folder / "README.md").exists():
+            card = str(make_card(**(model_card_kwargs or {})))
+        self._save_pretrained(folder, card)
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(  # type: ignore[attr-defined]
+            repo_id or folder.name,
+            config=config,
+            model_card_kwargs=model_card_kwargs,
+            **push_to_hub_kwargs,
+        )
+
+    def _save_pretrained(
+        self, save_directory: str | os.PathLike[str], card: str | None = None
+    ) -> None:
+        """Write weights and configuration; braindecode would add a pickle."""
+        from braindecode_samba.checkpoints import save_model  # late, as above
+
+        save_model(Path(save_directory), self, card)
 
     def get_output_shape(self) -> tuple[int, ...]:
         """Shape of the output for one window, see `EEGModuleMixin`."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from braindecode_samba.models.base import PositionedModel, shares_arguments
-from braindecode_samba.nn.heads import make_head, stage_variances
+from braindecode_samba.nn.heads import ReadingsHead, make_head, stage_variances
 from braindecode_samba.nn.long import goes_in_pieces, long_window_features
 from braindecode_samba.nn.recordings import (
     bad_steps_at_layer,
@@ -248,7 +248,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         return set_apart(signals.T, inside, bad).T
 
     def reset_head(self, n_outputs: int) -> None:
-        """Replace the last layer by a fresh one.
+        """Replace the last layer by a fresh one, and readings by unsolved ones.
 
         Parameters
         ----------
@@ -257,6 +257,9 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         """
         self._set_n_outputs(n_outputs)  # type: ignore[operator]
         weight = self.final_layer.weight
+        if isinstance(self.head, ReadingsHead):
+            targets = self.trunk.spatial.target_positions
+            self.head = self.head.for_outputs(targets, n_outputs)
         self.final_layer = nn.Linear(
             self.head.n_features, n_outputs, device=weight.device, dtype=weight.dtype
         )

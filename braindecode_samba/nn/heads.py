@@ -275,6 +275,9 @@ class ReadingsHead(nn.Module):
         drop_prob: float = 0.5,
     ) -> None:
         super().__init__()
+        self.sfreq: float = sfreq
+        self.numbers: bool = numbers
+        self.evoked_seconds: float = evoked_seconds
         n_samples = math.ceil(evoked_seconds * sfreq / DECIMATION)
         samples_per_point = max(1, math.ceil(n_samples / _MOST_POINTS))
         n_points = max(1, math.ceil(n_samples / samples_per_point))
@@ -309,6 +312,31 @@ class ReadingsHead(nn.Module):
         """
         measured = self.measures(x, signals, mixing, variances, ch_mask)
         return self.dropout(self.readings(measured))
+
+    def for_outputs(self, target_positions: Tensor, n_outputs: int) -> "ReadingsHead":
+        """Make a fresh head for another number of outputs: patterns are theirs.
+
+        Parameters
+        ----------
+        target_positions : Tensor, shape (n_targets, 3)
+            Targets, metres.
+        n_outputs : int
+            Outputs.
+
+        Returns
+        -------
+        ReadingsHead
+            On the device and in the dtype of the targets.
+        """
+        head = ReadingsHead(
+            target_positions.float().cpu(),
+            self.sfreq,
+            n_outputs,
+            self.numbers,
+            self.evoked_seconds,
+            self.dropout.p,
+        )
+        return head.to(target_positions).train(self.training)
 
 
 def make_head(

@@ -4,8 +4,10 @@ Filters are found by eigenvectors, once; what runs at every window is made of pr
 and elementary operations alone, which every exported graph has.
 """
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # below this share of the largest, the variance of a direction is rounding
 _FLOOR = 1e-3
@@ -47,7 +49,7 @@ def spatial_patterns(
 def evoked_patterns(
     evoked: Tensor, targets: Tensor, n_patterns: int
 ) -> tuple[Tensor, Tensor]:
-    """Filters whose output holds most of the responses that go with the targets.
+    """Find filters that hold most of the responses that go with the targets.
 
     Parameters
     ----------
@@ -144,3 +146,32 @@ def _square_root(matrices: Tensor, eye: Tensor, n_steps: int) -> Tensor:
         step = 1.5 * eye - 0.5 * torch.matmul(inverse, root)
         root, inverse = torch.matmul(root, step), torch.matmul(step, inverse)
     return root
+
+
+def shrunk(matrices: Tensor, share: float) -> Tensor:
+    """Move matrices (batch, n, n) towards a multiple of one: never singular."""
+    n = matrices.shape[-1]
+    size = matrices.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None] / n
+    eye = torch.eye(n, dtype=matrices.dtype, device=matrices.device)
+    return (1 - share) * matrices + (share * size + 1e-6) * eye
+
+
+class UpperTriangle(nn.Module):
+    """Upper triangle of symmetric matrices, so that lengths stay."""
+
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        rows, columns = torch.triu_indices(n, n)
+        weights = torch.where(rows == columns, 1.0, math.sqrt(2.0))
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+        self.n_features: int = len(rows)
+
+    def forward(self, matrices: Tensor) -> Tensor:
+        """Features (batch, n (n + 1) / 2)."""
+        return matrices[:, self.rows, self.columns] * self.weights

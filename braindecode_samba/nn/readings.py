@@ -5,8 +5,6 @@ learn filters from training windows and their targets (`fit`), by eigenvectors a
 without gradients; `braindecode_samba.estimators.solving` weighs the readings.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -18,9 +16,11 @@ from braindecode_samba.nn.measures import (
     mirrored_targets,
 )
 from braindecode_samba.nn.patterns import (
+    UpperTriangle,
     evoked_patterns,
     matrix_logarithm,
     padded,
+    shrunk,
     spatial_patterns,
     whitener,
 )
@@ -192,7 +192,7 @@ class Tangent(Reading):
         self.name: str = name
         self.rank: int = min(_RANK, n_maps)
         self.register_buffer("whitener", torch.zeros(self.rank, n_maps))
-        self._upper = _UpperTriangle(self.rank)
+        self._upper = UpperTriangle(self.rank)
         self.n_features = self._upper.n_features
 
     def fit(self, measures: dict[str, Tensor], targets: Tensor) -> None:
@@ -203,7 +203,7 @@ class Tangent(Reading):
     def forward(self, measures: dict[str, Tensor]) -> Tensor:
         """Features (batch, n_features)."""
         inside = _mixed(self.whitener, measures[self.name])
-        return self._upper(matrix_logarithm(_shrunk(inside, 0.05)))
+        return self._upper(matrix_logarithm(shrunk(inside, 0.05)))
 
 
 class Evoked(Reading):
@@ -258,7 +258,7 @@ class Responses(Reading):
         self.register_buffer("filters", torch.zeros(n, n_maps))
         self.register_buffer("expected", torch.zeros(n, n_points))
         self.register_buffer("whitener", torch.zeros(2 * n, 2 * n))
-        self._upper = _UpperTriangle(2 * n)
+        self._upper = UpperTriangle(2 * n)
         self.n_features = self._upper.n_features
 
     def fit(self, measures: dict[str, Tensor], targets: Tensor) -> None:
@@ -282,7 +282,7 @@ class Responses(Reading):
     def forward(self, measures: dict[str, Tensor]) -> Tensor:
         """Features (batch, n_features)."""
         inside = _mixed(self.whitener, self._covariance(measures["evoked"]))
-        return self._upper(matrix_logarithm(_shrunk(inside, 1e-3)))
+        return self._upper(matrix_logarithm(shrunk(inside, 1e-3)))
 
 
 class Steady(Reading):
@@ -347,23 +347,22 @@ class Readings(nn.Module):
         n_targets, n_maps = len(target_positions), len(measures.maps)
         columns = 1 if n_outputs == 2 and not numbers else n_outputs
         places = (target_positions, measures.maps, columns)
-        self.blocks = nn.ModuleDict(
-            {
-                "sides": Sides("bands", N_BANDS, *places),
-                "sides over time": Sides("course", 2 * N_PARTS, *places),
-                "powers": Known("bands", N_BANDS * n_targets),
-                "powers over time": Known("course", 2 * N_PARTS * n_targets),
-                "patterns": Patterns(n_maps),
-                "covariance": Tangent("whole", n_maps),
-                "covariance of rhythms": Tangent("rhythms", n_maps),
-                "evoked": Evoked(n_maps, measures.n_points),
-                "responses": Responses(n_maps, measures.n_points, columns),
-                "steady": Steady(columns),
-                "loudness": Known("loudness", 1),
-                "stages": Known("stages", n_targets + n_stages),
-            }
-        )
-        self.n_features: int = sum(block.n_features for block in self.blocks.values())
+        blocks: dict[str, Reading] = {
+            "sides": Sides("bands", N_BANDS, *places),
+            "sides over time": Sides("course", 2 * N_PARTS, *places),
+            "powers": Known("bands", N_BANDS * n_targets),
+            "powers over time": Known("course", 2 * N_PARTS * n_targets),
+            "patterns": Patterns(n_maps),
+            "covariance": Tangent("whole", n_maps),
+            "covariance of rhythms": Tangent("rhythms", n_maps),
+            "evoked": Evoked(n_maps, measures.n_points),
+            "responses": Responses(n_maps, measures.n_points, columns),
+            "steady": Steady(columns),
+            "loudness": Known("loudness", 1),
+            "stages": Known("stages", n_targets + n_stages),
+        }
+        self.blocks = nn.ModuleDict(blocks)
+        self.n_features: int = sum(block.n_features for block in blocks.values())
         # of the training windows: whoever solves sets them
         self.register_buffer("centre", torch.zeros(self.n_features))
         self.register_buffer("spread", torch.ones(self.n_features))
@@ -372,27 +371,6 @@ class Readings(nn.Module):
         """Features (batch, n_features), standardised."""
         found = torch.cat([block(measures) for block in self.blocks.values()], 1)
         return (found - self.centre) / self.spread
-
-
-class _UpperTriangle(nn.Module):
-    """Upper triangle of symmetric matrices, so that lengths stay."""
-
-    rows: Tensor
-    columns: Tensor
-    weights: Tensor
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        rows, columns = torch.triu_indices(n, n)
-        weights = torch.where(rows == columns, 1.0, math.sqrt(2.0))
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns, persistent=False)
-        self.register_buffer("weights", weights, persistent=False)
-        self.n_features: int = len(rows)
-
-    def forward(self, matrices: Tensor) -> Tensor:
-        """Features (batch, n (n + 1) / 2)."""
-        return matrices[:, self.rows, self.columns] * self.weights
 
 
 def _moments(covariances: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -415,11 +393,3 @@ def _mixed(filters: Tensor, covariances: Tensor) -> Tensor:
 def _log_power(filters: Tensor, covariances: Tensor) -> Tensor:
     power = (torch.matmul(filters, covariances) * filters).sum(-1)
     return torch.log(power.clamp(min=0.0) + 1e-6)
-
-
-def _shrunk(matrices: Tensor, share: float) -> Tensor:
-    """Move matrices (batch, n, n) towards a multiple of one: never singular."""
-    n = matrices.shape[-1]
-    size = matrices.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None] / n
-    eye = torch.eye(n, dtype=matrices.dtype, device=matrices.device)
-    return (1 - share) * matrices + (share * size + 1e-6) * eye

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from braindecode_samba._paths import write_whole
 from braindecode_samba.plots.panels import take_panels
 from braindecode_samba.plots.scalp import (
     draw_map,
@@ -26,7 +27,6 @@ from braindecode_samba.plots.spatial_weights import (
     electrodes_of,
     with_spatial_start,
 )
-from braindecode_samba.pretraining.saving import write_whole
 from braindecode_samba.signals.inputs import Channels
 
 # a frame of a GIF has 256 colours, for two colour maps, lines and text

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from skorch.callbacks import Callback
 
-from braindecode_samba.pretraining.saving import write_whole
+from braindecode_samba._paths import write_whole
 from braindecode_samba.pretraining.state import (
     count_batches,
     has_training_state,

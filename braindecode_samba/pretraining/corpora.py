@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from braindecode_samba._paths import remove_leftovers
 from braindecode_samba.pretraining.batches import window_lengths
 from braindecode_samba.pretraining.recordings import (
     CuttingSettings,
@@ -31,7 +32,6 @@ from braindecode_samba.pretraining.shards import (
     StoredRecording,
     finished_recording,
     read_index,
-    remove_leftovers,
     write_index,
     write_recording,
 )

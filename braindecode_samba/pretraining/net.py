@@ -127,8 +127,9 @@ class SAMBAPretrainer(Rebuilder, Interruptible):
             device=str(choose_device(device)) if device == "auto" else device,
             **kwargs,
         )
-        if not isinstance(self.callbacks, list | None):
-            self.callbacks = as_list(self.callbacks)
+        given: Any = self.callbacks  # type: ignore[has-type]
+        if not isinstance(given, list | None):
+            self.callbacks = as_list(given)
         self.masking = masking
         self.ch_names = ch_names
         self.chs_info = chs_info

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
+from braindecode_samba._paths import write_whole
 from braindecode_samba.checkpoints import load_checkpoint
 from braindecode_samba.models import SAMBAReconstructor
 from braindecode_samba.nn.scaling import MODEL_SFREQ
@@ -42,7 +43,6 @@ from braindecode_samba.pretraining.config import (
 from braindecode_samba.pretraining.corpora import Corpus
 from braindecode_samba.pretraining.net import SAMBAPretrainer
 from braindecode_samba.pretraining.preparing import read_stores
-from braindecode_samba.pretraining.saving import write_whole
 from braindecode_samba.pretraining.state import has_training_state
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.pretraining.watching import (

@@ -11,7 +11,6 @@ recordings go through before of `corpora`.
 import contextlib
 import dataclasses
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +25,6 @@ __all__ = [
     "StoredRecording",
     "finished_recording",
     "read_index",
-    "remove_leftovers",
     "write_index",
     "write_recording",
 ]
@@ -34,7 +32,6 @@ __all__ = [
 STORED = np.dtype("<f2")
 _INDEX = "index.json"
 _FORMAT = 1
-_LEFT_BEHIND = 3600.0  # seconds; no recording takes that long to write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,14 +229,6 @@ def read_index(folder: Path) -> tuple[list[StoredRecording], dict[str, Any]]:
     return recordings, content["settings"]
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the beginnings of files that a killed run left an hour ago or earlier."""
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > _LEFT_BEHIND:
-                part.unlink()
-
-
 def _from_json(entry: dict[str, Any]) -> StoredRecording:
     """Turn lists back into tuples; an entry of the index leaves the montage open."""
     for name in ("positions", "runs"):
@@ -256,12 +245,13 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file by `whole_file`, and say what to do if it can't be written."""
+    """Open a file by `whole_file`, and say how to go on if it can't be written."""
     try:
         with whole_file(path) as file:
             yield file
     except OSError as error:
         raise OSError(
-            f"{path} can't be written ({error}): make room and call write_windows "
-            "again; what it had finished is kept"
+            error.errno,
+            f"{error.strerror}; write_windows, called again, keeps what it had "
+            "finished",
         ) from error

@@ -17,7 +17,8 @@ from skorch import NeuralNet
 from skorch.history import History
 from torch import Tensor
 
-from braindecode_samba.pretraining.saving import as_bytes, write_whole
+from braindecode_samba._paths import hidden_parts, one_writer, write_whole
+from braindecode_samba.checkpoints.saving import as_bytes
 
 __all__ = ["has_training_state", "load_training_state", "save_training_state"]
 
@@ -81,11 +82,14 @@ def save_training_state(
         "callbacks": _callback_states(net),
         "history": net.history.to_list(),
     }
-    write_whole(folder / name, as_bytes(tensors))
-    write_whole(folder / _INDEX, json.dumps(index).encode())
-    for stale in (*folder.glob("state-*.safetensors"), *folder.glob(".*.part")):
-        if stale.name != name:
-            stale.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with one_writer(folder):
+        write_whole(folder / name, as_bytes(tensors))
+        write_whole(folder / _INDEX, json.dumps(index).encode())
+        cut_off = *folder.glob(".state-*.part"), *hidden_parts(folder / _INDEX)
+        for stale in (*folder.glob("state-*.safetensors"), *cut_off):
+            if stale.name != name:
+                stale.unlink(missing_ok=True)
 
 
 def load_training_state(
@@ -120,14 +124,15 @@ def load_training_state(
             f"{folder} holds no training state: pass the folder of TrainingCheckpoint, "
             "or resume=None to begin anew"
         )
-    index = json.loads((folder / _INDEX).read_text())
+    with one_writer(folder):
+        index = json.loads((folder / _INDEX).read_text())
+        tensors = safetensors.torch.load_file(folder / index["tensors"])
     for name, value in _recipe(net).items():
         if index["recipe"][name] != value:
             raise ValueError(
                 f"the run in {folder} had {name}={index['recipe'][name]!r}, and this "
                 f"net has {value!r}: pass the same data and settings to resume it"
             )
-    tensors = safetensors.torch.load_file(folder / index["tensors"])
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")

@@ -16,13 +16,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
 from skorch.callbacks import Callback
 
+from braindecode_samba._paths import write_whole
 from braindecode_samba.pretraining.batches import collate
 from braindecode_samba.pretraining.drawing import (
     draw_reconstruction,
     lay_out_panels,
     rebuild_window,
 )
-from braindecode_samba.pretraining.saving import write_whole
 
 __all__ = ["LinearProbe", "ReconstructionFigure", "SpatialWeights"]
 

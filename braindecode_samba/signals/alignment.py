@@ -31,10 +31,10 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
     r"""Whiten each recording by the mean covariance of its own windows.
 
     Euclidean alignment [ea]_: with :math:`R` the mean over a recording's windows of
-    their covariances over time, a window :math:`X` becomes :math:`R^{-1/2} X`: the average covariance of every
-    recording is then the identity.  Channels keep their order and, as the root is
-    symmetric, roughly their places.  The result has no unit: scaling a recording
-    changes nothing.
+    their covariances over time, a window :math:`X` becomes :math:`R^{-1/2} X`: the
+    average covariance of every recording is then the identity.  Channels keep their
+    order and, as the root is symmetric, roughly their places.  The result has no unit:
+    scaling a recording changes nothing.
 
     Eigenvalues of :math:`R` below `floor` times the largest are taken as that, so that
     directions in which nothing was recorded (average reference, bipolar chains,

@@ -39,6 +39,18 @@ class Declared(NamedTuple):
 def declare(
     ch_names: Sequence[str] | None, chs_info: Channels | None, sfreq: float | None
 ) -> Declared:
+    """Check what the caller says, and find the places of named channels.
+
+    Parameters
+    ----------
+    ch_names, chs_info, sfreq
+        As for `braindecode_samba.signals.read_windows`.
+
+    Raises
+    ------
+    ValueError
+        If two of them contradict each other, or one can't be used.
+    """
     rate = None
     if sfreq is not None:
         number = isinstance(sfreq, Real) and not isinstance(sfreq, bool)
@@ -52,8 +64,8 @@ def declare(
         place = Place(names, positions)
         if ch_names is not None and tuple(ch_names) != place.names:
             raise ValueError(
-                f"ch_names says {some_channels(ch_names)} and chs_info {some_channels(place.names)}: "
-                "pass one of them"
+                f"ch_names says {some_channels(ch_names)} and chs_info "
+                f"{some_channels(place.names)}: pass one of them"
             )
     elif ch_names is not None:
         place = Place(tuple(ch_names), positions_from_names(ch_names))
@@ -66,6 +78,7 @@ def declare(
 
 
 def some_channels(names: Sequence[str]) -> str:
+    """Write out the names of channels, the first ten of many."""
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown}, ... {len(names)} in all"
 
@@ -92,8 +105,8 @@ def _find_place(channels: Channels, declared: Declared) -> Place:
     if set(names) != set(declared.place.names):
         raise ValueError(
             f"X has the channels {some_channels(names)}, and the estimator was told "
-            f"{some_channels(declared.place.names)}: leave ch_names and chs_info out, or pick "
-            "these channels of X"
+            f"{some_channels(declared.place.names)}: leave ch_names and chs_info out, "
+            "or pick these channels of X"
         )
     if not declared.measured:
         return Place(names, positions_from_chs_info(channels))
@@ -106,7 +119,7 @@ def _find_place(channels: Channels, declared: Declared) -> Place:
     if far.any():
         moved = [name for name, is_far in zip(names, far, strict=True) if is_far]
         raise ValueError(
-            f"X and chs_info place {some_channels(moved)} more than 1 mm apart: leave chs_info "
-            "out, or remove the montage of X by set_montage(None)"
+            f"X and chs_info place {some_channels(moved)} more than 1 mm apart: leave "
+            "chs_info out, or remove the montage of X by set_montage(None)"
         )
     return Place(names, told)

@@ -168,16 +168,16 @@ def read_windows(
     else:
         windows = _merge(recordings, declared)
     _refuse_broken_signals(windows.x)
-    told = {"groups": groups, "subjects": subjects}
-    named = {
-        name: _check_names(name, values, len(windows.x))
-        for name, values in told.items()
-        if values is not None
-    }
+    if groups is not None:
+        names = _check_names("groups", groups, len(windows.x))
+        windows = replace(windows, groups=names)
+    if subjects is not None:
+        names = _check_names("subjects", subjects, len(windows.x))
+        windows = replace(windows, subjects=names)
     if y is None:
-        return replace(windows, **named)
+        return windows
     check_consistent_length(windows.x, y)
-    return replace(windows, y=y, **named)
+    return replace(windows, y=y)
 
 
 def _check_names(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
@@ -214,8 +214,8 @@ def _read_array(X: Any, declared: Declared) -> Windows:
     names, positions = declared.place
     if x.shape[1] != len(names):
         raise ValueError(
-            f"X has {x.shape[1]} channels and {len(names)} names ({some_channels(names)}): "
-            "name each channel of X, in order"
+            f"X has {x.shape[1]} channels and {len(names)} names "
+            f"({some_channels(names)}): name each channel of X, in order"
         )
     return Windows(
         x=_as_float32(x),
@@ -284,8 +284,15 @@ def _merge(recordings: list[Recording], declared: Declared) -> Windows:
     if not recordings:
         raise ValueError(EMPTY)
     rate = float(recordings[0].sfreq)
-    recordings = [_at_rate(recording, rate) for recording in recordings]
-    lengths = sorted({recording.x.shape[-1] for recording in recordings})
+    at_one_rate = [_at_rate(recording, rate) for recording in recordings]
+    resampled = any(
+        one is not other for one, other in zip(at_one_rate, recordings, strict=True)
+    )
+    # one sample more or less is rounding of the rates
+    lengths = sorted({recording.x.shape[-1] for recording in at_one_rate})
+    if lengths[-1] - lengths[0] == 1 and resampled:
+        lengths = lengths[:1]
+    recordings = [one._replace(x=one.x[..., : lengths[0]]) for one in at_one_rate]
     if len(lengths) > 1:
         raise ValueError(say_they_differ(lengths, "samples"))
     if declared.sfreq is not None and not np.isclose(rate, declared.sfreq, 1e-6, 0):
@@ -325,7 +332,7 @@ def _names_of(parts: list[list[Any] | None], what: str) -> NDArray[Any] | None:
 
 
 def _at_rate(recording: Recording, sfreq: float) -> Recording:
-    """Resample windows of another rate; one sample more or less is rounding."""
+    """Resample windows of another rate."""
     if np.isclose(recording.sfreq, sfreq, rtol=1e-6, atol=0):
         return recording
     ratio = Fraction(sfreq / recording.sfreq).limit_denominator(1000)

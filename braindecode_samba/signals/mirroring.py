@@ -114,7 +114,11 @@ def mirror_windows(
 def mirrored_too(
     windows: Windows, y: ArrayLike, exchanged: Mapping[Any, Any]
 ) -> Windows:
-    """Windows, and behind them each once more, mirrored, with its label exchanged.
+    """Windows, and behind each its mirror image, with its label exchanged.
+
+    A mirrored recording is one of its own, since its electrodes are others, and belongs
+    to the same person.  Whoever splits windows without knowing people finds a window
+    and its image side by side.
 
     Parameters
     ----------
@@ -151,13 +155,22 @@ def mirrored_too(
         )
     partners = mirror_channels(windows.positions)
     mirrored = np.array([pairs.get(label, label) for label in labels.tolist()])
-    twice = {
-        name: None if value is None else np.concatenate([value, value])
-        for name, value in (("groups", windows.groups), ("subjects", windows.subjects))
-    }
+    people = windows.groups if windows.subjects is None else windows.subjects
     return replace(
         windows,
-        x=np.concatenate([windows.x, windows.x[:, partners]]),
-        y=np.concatenate([labels, mirrored]),
-        **twice,
+        x=_in_pairs(windows.x, windows.x[:, partners]),
+        y=_in_pairs(labels, mirrored),
+        groups=None if windows.groups is None else _recordings(windows.groups),
+        subjects=None if people is None else _in_pairs(people, people),
     )
+
+
+def _in_pairs(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Rows of both in turn."""
+    return np.stack([first, second], 1).reshape(-1, *first.shape[1:])
+
+
+def _recordings(groups: NDArray[Any]) -> NDArray[Any]:
+    """Names of recordings and of their mirror images, which are heads of their own."""
+    names = [str(name) for name in groups.tolist()]
+    return _in_pairs(np.array(names), np.array([f"{name}, mirrored" for name in names]))

@@ -21,7 +21,9 @@ _NEAR = 0.02
 def thinned_too(
     windows: Windows, montages: Sequence[str | Sequence[str]]
 ) -> tuple[Windows, NDArray[np.intp]]:
-    """Windows, and behind them each once more on every montage.
+    """Windows, and behind each the same on every montage.
+
+    Whoever splits windows without knowing people finds all forms of one side by side.
 
     Parameters
     ----------
@@ -57,12 +59,12 @@ def thinned_too(
     positions = np.zeros((len(x), most, 3))
     ch_mask = np.zeros((len(x), most), bool)
     for k, (leads, places) in enumerate(chosen):
-        part = (slice(k * n, (k + 1) * n), slice(len(leads)))
+        part = (slice(k, None, len(chosen)), slice(len(leads)))
         x[part] = leads @ windows.x
         positions[part] = places
         ch_mask[part] = True
-    rows = np.tile(np.arange(n), len(chosen))
-    which = np.repeat(np.arange(len(chosen)), n)
+    rows = np.repeat(np.arange(n), len(chosen))
+    which = np.tile(np.arange(len(chosen)), n)
     groups, subjects = windows.groups, windows.subjects
     if groups is not None:
         subjects = groups if subjects is None else subjects
@@ -84,7 +86,7 @@ def thinned_too(
 def _leads(
     windows: Windows, montage: str | Sequence[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """What makes the leads of a montage of electrodes, and where they lie."""
+    """Give what makes leads of electrodes, and where they lie."""
     if isinstance(montage, str):
         names: Sequence[str] = load_montage(montage).names
     else:

@@ -15,6 +15,8 @@ from scipy.spatial.distance import cdist
 FLOOR = 1e-6
 # so many windows the training recordings count for
 PRIOR_WINDOWS = 3.0
+# electrodes that are nearer than this to each other are one, metres
+_SAME_PLACE = 5e-3
 # how fast, in squared head radii, what an electrode says fades with the distance
 _SHARPNESS = 20.0
 _HEAD_RADIUS = 0.099
@@ -115,7 +117,8 @@ def carry_over(
 ) -> NDArray[np.float64]:
     """Covariance that is expected at other electrodes.
 
-    Each new electrode is a mean of the old ones around it; what that mean smooths away
+    Electrodes that are among the old ones keep what is known of them, in any order.
+    Else each new one is a mean of the old ones around it; what that mean smooths away
     comes back as noise of its own, so that every electrode has a power of 1.
 
     Parameters
@@ -125,8 +128,9 @@ def carry_over(
     positions, to : ndarray, shape (n, 3)
         Old and new electrodes, metres.
     """
-    if positions.shape == to.shape and np.allclose(positions, to, atol=1e-3):
-        return prior
+    order = same_places(to, positions)
+    if order is not None:
+        return _of_power_one(prior[np.ix_(order, order)])
     distance = cdist(to, positions) / _HEAD_RADIUS
     logits = -_SHARPNESS * distance**2
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -134,6 +138,22 @@ def carry_over(
     expected = weights @ prior @ weights.T
     lost = np.maximum(1.0 - np.diag(expected), 0.05)
     return _of_power_one(expected + np.diag(lost))
+
+
+def same_places(
+    these: NDArray[np.float64], those: NDArray[np.float64]
+) -> NDArray[np.intp] | None:
+    """Tell which of those electrodes each of these is; None if one is none of them.
+
+    Parameters
+    ----------
+    these, those : ndarray, shape (n, 3)
+        Electrodes, metres.
+    """
+    distances = cdist(these, those)
+    order = distances.argmin(axis=1)
+    near = distances[np.arange(len(these)), order] < _SAME_PLACE
+    return order if near.all() and len(set(order)) == len(order) else None
 
 
 def _of_power_one(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -77,6 +77,7 @@ def score(labels: np.ndarray, chances: np.ndarray, people: np.ndarray) -> list[f
 
 
 def make_fists(options: argparse.Namespace) -> None:
+    """Train and score the decoder of fists."""
     epochs = read_fists(options.data_path, FISTS_PEOPLE)
     montages = ("clinical_19", CAP_32, MOTOR_8, MOTOR_3, PAIRS, "emotiv_epoc_14")
     decoder = SAMBAClassifier(montages=montages, random_state=0, verbose=1)
@@ -100,6 +101,7 @@ def make_fists(options: argparse.Namespace) -> None:
 
 
 def make_eyes(options: argparse.Namespace) -> None:
+    """Train and score the decoder of eyes."""
     found = np.load(options.sets / "guinea_bissau.npz")
     numbers = np.array([int(name[1:]) for name in found["subject"]])
     labels = np.array([label.split("/")[1] for label in found["y"]])
@@ -122,6 +124,7 @@ def make_eyes(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data-path", type=Path, required=True)
     parser.add_argument("--sets", type=Path, required=True)

@@ -85,6 +85,8 @@ class Recipe:
         Classes, in the order of scikit-learn.
     window_seconds : float
         Length of a window.
+    read : callable
+        ``read(recipe, data_path, subjects)`` gives `LabelledWindows`.
     stride_seconds : float or None
         From one window's start to the next; None: one window at each event.
     band : tuple of float or None
@@ -92,8 +94,6 @@ class Recipe:
     montage : str or None
         For `braindecode_samba.load_montage`: channels and their order.  None: those of
         the files, with their own positions.
-    read : callable
-        ``read(recipe, data_path, subjects)`` gives `LabelledWindows`.
     sfreq : float
         Sampling rate of the windows, Hz.
     validation : bool
@@ -108,10 +108,10 @@ class Recipe:
     n_subjects: int
     classes: tuple[str, ...]
     window_seconds: float
-    stride_seconds: float | None
-    band: tuple[float, float] | None
-    montage: str | None
     read: Reader
+    stride_seconds: float | None = None
+    band: tuple[float, float] | None = None
+    montage: str | None = None
     sfreq: float = 128.0
     validation: bool = True
 
