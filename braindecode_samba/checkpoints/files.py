@@ -286,7 +286,7 @@ def _hidden_config(files: CheckpointFiles) -> dict[str, Any] | None:
             config = _read_config(part)
         except CheckpointError:  # cut off as well
             continue
-        if config.get(WEIGHTS_SHA256) == files.sha256:
+        if config is not None and config.get(WEIGHTS_SHA256) == files.sha256:
             return config
     return None
 
