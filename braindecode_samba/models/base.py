@@ -145,7 +145,8 @@ class PositionedModel:
     @classmethod
     def _from_pretrained(cls, **arguments: Any) -> Any:
         """Build a class made of these; notes in a configuration are no options."""
-        from braindecode_samba.checkpoints import NOTES  # late, as above
+        # late, as above
+        from braindecode_samba.checkpoints.configs import NOTES
 
         options = {k: v for k, v in arguments.items() if k not in NOTES}
         return super()._from_pretrained(**options)  # type: ignore[misc]
