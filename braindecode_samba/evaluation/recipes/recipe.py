@@ -225,7 +225,8 @@ def cut_recording(
     Returns
     -------
     ndarray of float32, shape (n, n_chans, n_times)
-        Volts; what is left at the end is dropped.
+        Volts; what is left at the end is dropped, and so are windows that reach into
+        stretches annotated as bad.
 
     Raises
     ------
@@ -253,10 +254,11 @@ def cut_recording(
         raw,
         recipe.window_seconds,
         overlap=recipe.window_seconds - stride,
-        reject_by_annotation=False,
         preload=True,
         verbose="error",
     )
+    if not len(epochs):
+        raise ValueError(f"annotations call all of {what} bad: leave it out")
     return epochs.get_data(copy=False, verbose="error").astype(np.float32)
 
 
