@@ -46,7 +46,7 @@ class WindowEstimator(BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _read(self, X: Any, y: ArrayLike | None, **told: Any) -> Windows:
+    def _read(self, X: Any, y: ArrayLike | None = None, **told: Any) -> Windows:
         windows = read_windows(X, y, exclude=self.exclude, **told)
         if windows.bads and self.verbose > 0:
             print(f"left out: {', '.join(windows.bads)} (exclude=() keeps them)")

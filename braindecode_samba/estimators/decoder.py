@@ -214,11 +214,6 @@ class Decoder(DecoderSettings, SavedDecoder):
     def _partial_fit(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
     ) -> Self:
-        if self.mirror is not None:
-            raise ValueError(
-                "mirror is for fit: pass mirror=None, and windows that mirror_windows "
-                "mirrored"
-            )
         if not hasattr(self, "net_"):
             return self._begin(X, y, classes, groups)
         windows = self._read_more(X, y, groups=groups)

@@ -5,6 +5,7 @@ The models join the trunk (`braindecode_samba.nn.trunk`) with positions from
 `braindecode_samba.estimators`.
 """
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -223,8 +224,13 @@ def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(init).parameters.values()
     listed = [p for p in own if p.kind is p.KEYWORD_ONLY]
     signature = inspect.Signature([*common.values(), *listed])
-    init.__signature__ = signature  # type: ignore[attr-defined]
-    return init
+
+    @functools.wraps(init)
+    def named(*args: Any, **kwargs: Any) -> None:
+        init(**signature.bind(*args, **kwargs).arguments)
+
+    named.__signature__ = signature  # type: ignore[attr-defined]
+    return named
 
 
 def _told(model: Any, name: str) -> Any:
