@@ -1,4 +1,4 @@
-"""What annotations call bad counts nowhere: nothing outside changes with what is inside.
+"""What annotations call bad counts nowhere: it changes nothing outside.
 
 Each test fills the same stretches with silence, with a burst and with NaN, and wants
 the same numbers everywhere else.

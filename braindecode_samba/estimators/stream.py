@@ -111,7 +111,8 @@ class SAMBAStream:
     --------
     >>> import numpy as np
     >>> from braindecode_samba import SAMBA, SAMBAStream, chs_info_from_names
-    >>> model = SAMBA(2, chs_info=chs_info_from_names(["C3", "C4"]), sfreq=250)
+    >>> chs_info = chs_info_from_names(["C3", "C4"])
+    >>> model = SAMBA(n_outputs=2, chs_info=chs_info, sfreq=250)
     >>> stream = SAMBAStream(model, window_seconds=2, hop_seconds=0.5)
     >>> rng = np.random.default_rng(0)
     >>> [p.seconds for _ in range(3) for p in stream.push(rng.normal(size=(2, 250)))]

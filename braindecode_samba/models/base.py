@@ -222,13 +222,13 @@ class PositionedModel:
 
 
 def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
-    """Put the arguments of `PositionedModel` in place of ``**shared``, for all readers.
+    """Name the arguments of `PositionedModel` in the signature of a model.
 
     skorch, braindecode and pydantic read a model's arguments off its signature.
     """
-    own = inspect.signature(init).parameters.values()
     common = inspect.signature(PositionedModel.__init__).parameters
-    listed = [p for p in own if p.name not in common and p.kind is not p.VAR_KEYWORD]
+    own = inspect.signature(init).parameters.values()
+    listed = [p for p in own if p.kind is p.KEYWORD_ONLY]
     signature = inspect.Signature([*common.values(), *listed])
     init.__signature__ = signature  # type: ignore[attr-defined]
     return init

@@ -100,7 +100,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
     @shares_arguments
     def __init__(
         self,
-        *,
+        *signals: Any,
         head: str = "power",
         surround: float = 1.0,
         numbers: bool = False,
@@ -109,7 +109,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         drop_prob: float = 0.5,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(*signals, **shared)
         self.head = make_head(
             head,
             self.trunk.spatial.target_positions,

@@ -251,7 +251,7 @@ def _filter(
 
 
 def _good_samples(raw: mne.io.BaseRaw) -> NDArray[np.bool_]:
-    """Samples outside stretches annotated as bad; all where these are all there is."""
+    """Tell samples outside bad stretches; all where these are all there is."""
     bad = BadSamples(raw).read(0, raw.n_times)
     return np.ones_like(bad) if bad.all() else ~bad
 

@@ -10,7 +10,6 @@ import braindecode.models
 import numpy as np
 import torch
 from braindecode import EEGClassifier, EEGRegressor
-from braindecode_samba.nn.randomness import seeded
 from paradigm_columns import is_number
 from scipy.signal import resample_poly
 from sklearn.base import BaseEstimator
@@ -20,6 +19,8 @@ from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
+
+from braindecode_samba.nn.randomness import seeded
 
 RATE = 128
 
