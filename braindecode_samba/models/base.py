@@ -98,6 +98,14 @@ class PositionedModel:
         """
         return self.trunk.spatial_weights(pos, ch_mask)
 
+    def to_dense_prediction_model(self, axis: tuple[int, ...] | int = (2, 3)) -> None:
+        """Refuse: each output of these networks needs the whole window."""
+        raise TypeError(
+            f"{type(self).__name__} can't give dense predictions, since its layers "
+            "look at the whole window: pass overlapping windows, or use SAMBAStream or "
+            "encode_recording"
+        )
+
     @classmethod
     def from_pretrained(
         cls,
