@@ -34,6 +34,7 @@ from braindecode_samba.nn.recordings import (
 )
 from braindecode_samba.signals.annotated import set_apart
 from braindecode_samba.signals.continuous import Recording
+from braindecode_samba.signals.declared import refuse_odd_seconds
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 
 # every stage, one behind the other
@@ -293,6 +294,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
                 "to the constructor"
             )
         source = Recording(recording, self.sfreq_, bad)
+        source.refuse_transposed(self.n_features_in_)
         trunk = self.model_.trunk
         n_times = samples_at_layer(trunk, source, self.layer)
         inside = bad_steps_at_layer(trunk, source, self.layer).numpy()
@@ -362,6 +364,7 @@ def _windows_of(
 ) -> tuple[int, list[int]]:
     """Length and starts, in steps of a layer, of windows in a signal of n_times."""
     stride = window_seconds if stride_seconds is None else stride_seconds
+    refuse_odd_seconds(window_seconds=window_seconds, stride_seconds=stride)
     length = round(window_seconds * rate)
     if length < 2 or not stride * rate >= 1:
         raise ValueError(

@@ -25,7 +25,7 @@ from braindecode_samba.estimators.regressor import SAMBARegressor
 from braindecode_samba.estimators.running import run_in_batches
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import min_times
-from braindecode_samba.signals.declared import declare
+from braindecode_samba.signals.declared import declare, refuse_odd_seconds
 from braindecode_samba.signals.inputs import Channels, Windows
 
 LAYOUTS = ("channels_first", "samples_first")
@@ -215,7 +215,14 @@ class SAMBAStream:
 
     def _check(self, samples: ArrayLike) -> NDArray[np.float32]:
         """Give samples (n_used, n) of the channels that are used."""
-        new = np.asarray(samples)
+        try:
+            new = np.asarray(samples)
+        except ValueError:
+            raise ValueError(
+                "samples are rows of different lengths: pass as many of each channel"
+            ) from None
+        if new.dtype.kind not in "biuf" and new.size:
+            raise TypeError(f"samples are {new.dtype}: pass numbers")
         if not new.size:
             # what a library gives when nothing came has many shapes
             return np.empty((len(self._rows), 0), np.float32)
@@ -277,6 +284,7 @@ class SAMBAStream:
         hop_seconds: float | None,
     ) -> tuple[int, int]:
         """Tell the samples of a window and of a hop, at the rate of the windows."""
+        refuse_odd_seconds(window_seconds=window_seconds, hop_seconds=hop_seconds)
         if window_seconds is None:
             length = _default_length(model, network)
         else:

@@ -104,6 +104,11 @@ class ScaledRecording:
                     x = x[counted]
                 deviation[row], fallback[row], moves[row] = spread(x)
         moves &= self._present
+        if not moves.any():
+            raise ValueError(
+                "the recording does not move in any channel: see whether it holds "
+                "signals at all"
+            )
         if signal.scale == "channel":
             parts = (deviation[:, None], fallback[:, None], moves[:, None])
             self._scale = scale_of_channels(*parts)[:, 0]
@@ -201,6 +206,7 @@ def encode_in_parts(
         if ch_mask is not None:
             ch_mask = ch_mask.to(device)
         weights = trunk.spatial_weights(pos, ch_mask)
+        recording.refuse_transposed(weights.shape[-1])
         if weights.shape[-1] != recording.n_chans:
             raise ValueError(
                 f"the recording has {recording.n_chans} channels and the model knows "

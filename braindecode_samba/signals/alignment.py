@@ -17,7 +17,7 @@ from sklearn.utils import Tags, check_array, check_consistent_length, check_scal
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.annotated import BadSamples
-from braindecode_samba.signals.described import eeg_rows
+from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
 __all__ = ["RecordingAligner"]
@@ -236,7 +236,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             keys = np.full(len(windows), _RAW)
         elif isinstance(X, mne.BaseEpochs):
             rows = eeg_rows(X.info.get_channel_types())
-            windows = X.get_data(picks=rows, verbose="error")
+            windows = data_of(X, rows)
             keys = self._keys(groups, X)
         elif isinstance(X, str | bytes | dict):
             raise TypeError(f"X is a {type(X).__name__}: {_ACCEPTED}")

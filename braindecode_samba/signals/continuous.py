@@ -79,6 +79,20 @@ class Recording:
         self.sfreq = sfreq
         self.n_chans, self.n_times = self._array.shape
 
+    def refuse_transposed(self, n_chans: int) -> None:
+        """Refuse an array of (times, channels).
+
+        Parameters
+        ----------
+        n_chans : int
+            Channels that are known.
+        """
+        if self.positions is None and self.n_chans != n_chans == self.n_times:
+            raise ValueError(
+                f"the recording has shape {(self.n_chans, self.n_times)}, and there are "
+                f"{n_chans} channels: pass (channels, times), recording.T"
+            )
+
     @property
     def has_bad_samples(self) -> bool:
         """Whether some samples are left out."""

@@ -259,7 +259,10 @@ def cut_recording(
     )
     if not len(epochs):
         raise ValueError(f"annotations call all of {what} bad: leave it out")
-    return epochs.get_data(copy=False, verbose="error").astype(np.float32)
+    windows = epochs.get_data(copy=False, verbose="error").astype(np.float32)
+    if not np.ptp(windows, axis=2).any():
+        raise ValueError(f"{what} does not move in any channel: leave it out")
+    return windows
 
 
 def raw_from_microvolts(
