@@ -97,6 +97,8 @@ def copy_where_possible(callbacks: Any) -> Any:
 
 def _watched(callback: Any) -> Iterator[str]:
     """Numbers of held-out windows that a callback reads."""
+    if isinstance(callback, str):
+        yield f"valid_{callback}"
     monitor = getattr(callback, "monitor", None)
     if isinstance(monitor, str) and monitor.startswith("valid_"):
         yield monitor.removesuffix("_best")
@@ -117,6 +119,9 @@ def _bare(item: Any) -> Any:
 
 
 def _is_callback(item: Any) -> bool:
+    # braindecode makes callbacks of the names of scores
+    if isinstance(item, str):
+        return True
     kind = item if isinstance(item, type) else type(item)
     return issubclass(kind, Callback)
 
