@@ -287,7 +287,7 @@ def test_several_classes_are_told_apart_by_name():
         ({"target": "feet"}, "target='feet' is unknown"),
         ({"bands": {"gamma": (30, 90)}}, "no frequency from 30 to 90 Hz"),
         ({"bands": {"slow": (0.1, 0.4)}}, "pass other bands or longer windows"),
-        ({"groups": [1, 2]}, "inconsistent numbers of samples"),
+        ({"groups": [1, 2]}, "pass one name a window"),
     ],
 )
 def test_patterns_that_can_not_be_are_refused(tiny, settings, words):
