@@ -1,4 +1,4 @@
-"""Some seconds of `tests.fuzz`, which runs for hours by itself; and what it judges by."""
+"""Some seconds of `tests.fuzz`, which runs for hours by itself; and its judge."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Signals: windows, streams, recordings and masks, as the worst amplifiers give them."""
+"""Signals: windows, streams, recordings and masks, as bad amplifiers give them."""
 
 import functools
 
