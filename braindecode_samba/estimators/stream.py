@@ -5,6 +5,7 @@ a fixed hop.  Recordings that lie complete are the business of
 `braindecode_samba.nn.recordings`.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from braindecode_samba.estimators.regressor import SAMBARegressor
 from braindecode_samba.estimators.running import run_in_batches
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import min_times
-from braindecode_samba.signals.declared import declare
+from braindecode_samba.signals.declared import declare, refuse_odd_seconds
 from braindecode_samba.signals.inputs import Channels, Windows
 
 LAYOUTS = ("channels_first", "samples_first")
@@ -111,7 +112,8 @@ class SAMBAStream:
     --------
     >>> import numpy as np
     >>> from braindecode_samba import SAMBA, SAMBAStream, chs_info_from_names
-    >>> model = SAMBA(2, chs_info=chs_info_from_names(["C3", "C4"]), sfreq=250)
+    >>> chs_info = chs_info_from_names(["C3", "C4"])
+    >>> model = SAMBA(n_outputs=2, chs_info=chs_info, sfreq=250)
     >>> stream = SAMBAStream(model, window_seconds=2, hop_seconds=0.5)
     >>> rng = np.random.default_rng(0)
     >>> [p.seconds for _ in range(3) for p in stream.push(rng.normal(size=(2, 250)))]
@@ -176,6 +178,7 @@ class SAMBAStream:
     def reset(self) -> None:
         """Forget all samples: the next one is the first of a new stream."""
         self.n_seen = 0
+        self._said_flat = False
         self._n_ready = 0  # samples at the rate of the windows
         self._held = np.empty((len(self._rows), 0), np.float32)
         self._next_stop = self._length
@@ -214,7 +217,14 @@ class SAMBAStream:
 
     def _check(self, samples: ArrayLike) -> NDArray[np.float32]:
         """Give samples (n_used, n) of the channels that are used."""
-        new = np.asarray(samples)
+        try:
+            new = np.asarray(samples)
+        except ValueError:
+            raise ValueError(
+                "samples are rows of different lengths: pass as many of each channel"
+            ) from None
+        if new.dtype.kind not in "biuf" and new.size:
+            raise TypeError(f"samples are {new.dtype}: pass numbers")
         if not new.size:
             # what a library gives when nothing came has many shapes
             return np.empty((len(self._rows), 0), np.float32)
@@ -256,6 +266,13 @@ class SAMBAStream:
 
     def _predict(self, window: NDArray[np.float32]) -> Prediction:
         x = np.ascontiguousarray(window[None])
+        if not np.ptp(x, axis=2).any() and not self._said_flat:
+            self._said_flat = True
+            warnings.warn(
+                "a window of the stream does not move in any channel, and what is said "
+                "of it means nothing: see whether the amplifier sends signals",
+                stacklevel=4,
+            )
         windows = Windows(x, None, self._names, self._positions, None, self._rate, True)
         output = self._outputs(windows)[0]
         stop = self._resample.stop_of(self._next_stop)
@@ -276,6 +293,7 @@ class SAMBAStream:
         hop_seconds: float | None,
     ) -> tuple[int, int]:
         """Tell the samples of a window and of a hop, at the rate of the windows."""
+        refuse_odd_seconds(window_seconds=window_seconds, hop_seconds=hop_seconds)
         if window_seconds is None:
             length = _default_length(model, network)
         else:
@@ -329,8 +347,5 @@ def _forget(half_life_seconds: float | None, hop_seconds: float) -> float:
     """Give what remains after a hop."""
     if half_life_seconds is None:
         return 1.0
-    if not half_life_seconds > 0:
-        raise ValueError(
-            f"half_life_seconds={half_life_seconds}: pass a number above 0, or None"
-        )
+    refuse_odd_seconds(half_life_seconds=half_life_seconds)
     return float(0.5 ** (hop_seconds / half_life_seconds))

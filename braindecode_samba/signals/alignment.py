@@ -16,7 +16,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.signals.described import eeg_rows
+from braindecode_samba.signals.annotated import BadSamples
+from braindecode_samba.signals.declared import as_names
+from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
 __all__ = ["RecordingAligner"]
@@ -235,7 +237,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             keys = np.full(len(windows), _RAW)
         elif isinstance(X, mne.BaseEpochs):
             rows = eeg_rows(X.info.get_channel_types())
-            windows = X.get_data(picks=rows, verbose="error")
+            windows = data_of(X, rows)
             keys = self._keys(groups, X)
         elif isinstance(X, str | bytes | dict):
             raise TypeError(f"X is a {type(X).__name__}: {_ACCEPTED}")
@@ -250,8 +252,17 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             if windows.ndim != 3:
                 raise ValueError(f"X has shape {windows.shape}: {_ACCEPTED}")
             keys = self._keys(groups, None)
-        if not len(windows) or not np.isfinite(windows).all():
-            raise ValueError("X is empty or holds NaN or infinity: repair it")
+        if not len(windows):
+            raise ValueError(
+                "X holds no windows: pass some, or a Raw that annotations do not call "
+                "bad throughout"
+            )
+        if isinstance(X, mne.io.BaseRaw) and not cut:
+            counted = windows[..., ~BadSamples(X).read(0, X.n_times)]
+        else:
+            counted = windows
+        if not np.isfinite(counted).all():
+            raise ValueError("X holds NaN or infinity: repair it")
         check_consistent_length(windows, keys)
         return windows, keys
 
@@ -259,12 +270,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         self, groups: ArrayLike | None, epochs: mne.BaseEpochs | None
     ) -> NDArray[Any]:
         if groups is not None:
-            keys = np.asarray(groups)
-            if keys.ndim != 1:
-                raise ValueError(
-                    f"groups has shape {keys.shape}: name one recording a window"
-                )
-            return _without_gaps(keys)
+            return as_names("groups", groups)
         if epochs is None:
             raise ValueError(
                 "nobody says whose recording each window belongs to, and a mean over "
@@ -277,17 +283,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
                 f"group_column={self.group_column!r} names no column of "
                 "epochs.metadata: pass one that tells the recording, or groups="
             )
-        return _without_gaps(table[self.group_column].to_numpy())
-
-
-def _without_gaps(keys: NDArray[Any]) -> NDArray[Any]:
-    gaps = [row for row, key in enumerate(keys.tolist()) if key is None or key != key]
-    if gaps:
-        raise ValueError(
-            f"groups are missing for {len(gaps)} windows, first for {gaps[0]}: say "
-            "whose recording each belongs to"
-        )
-    return keys
+        return as_names("groups", table[self.group_column].to_numpy())
 
 
 def _cut(raw: mne.io.BaseRaw, seconds: float) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from braindecode_samba.signals.declared import (
     Declared,
     Place,
+    as_names,
     declare,
     find_places,
     some_channels,
@@ -182,25 +183,22 @@ def read_windows(
 
 def _check_names(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     """Names of recordings or people, one a window and none missing."""
-    names = np.asarray(values)
-    if names.shape != (n,):
+    names = as_names(name, values)
+    if len(names) != n:
         raise ValueError(
             f"{name} has shape {names.shape} and X {n} windows: pass one name a window"
-        )
-    gaps = [row for row, key in enumerate(names.tolist()) if key is None or key != key]
-    if gaps:
-        raise ValueError(
-            f"{name} are missing for {len(gaps)} windows, first for {gaps[0]}: say "
-            "whose recording each belongs to"
         )
     return names
 
 
 def _read_array(X: Any, declared: Declared) -> Windows:
     # scipy's dok matrices are dicts; check_array has the better words for them
-    strange = isinstance(X, Mapping | str | bytes | Dataset) and not issparse(X)
+    strange = isinstance(X, Mapping | str | bytes | Dataset | None)
+    strange = strange and not issparse(X)
     if strange or _lost_its_channels(X):
         raise TypeError(f"X is a {_kind(X)}: {ACCEPTED}")
+    if np.iscomplexobj(X):
+        raise ValueError("Complex data not supported: X must hold real signals")
     x = check_array(
         X, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name="X"
     )
@@ -213,6 +211,11 @@ def _read_array(X: Any, declared: Declared) -> Windows:
         raise ValueError(_say_what_is_missing(declared))
     names, positions = declared.place
     if x.shape[1] != len(names):
+        if x.shape[2] == len(names):
+            raise ValueError(
+                f"X has shape {x.shape} and {len(names)} names: windows are (n, "
+                "channels, times), pass X.transpose(0, 2, 1)"
+            )
         raise ValueError(
             f"X has {x.shape[1]} channels and {len(names)} names "
             f"({some_channels(names)}): name each channel of X, in order"
@@ -261,8 +264,6 @@ def _say_what_is_missing(declared: Declared) -> str:
 
 
 def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
-    if np.iscomplexobj(x):
-        raise ValueError("Complex data not supported: X must hold real signals")
     # what float32 can't hold becomes infinite and is refused as such; torch warns of
     # arrays that it may not write to
     with np.errstate(over="ignore"):
