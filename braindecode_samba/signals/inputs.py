@@ -197,8 +197,7 @@ def _read_array(X: Any, declared: Declared) -> Windows:
     strange = strange and not issparse(X)
     if strange or _lost_its_channels(X):
         raise TypeError(f"X is a {_kind(X)}: {ACCEPTED}")
-    if np.iscomplexobj(X):
-        raise ValueError("Complex data not supported: X must hold real signals")
+    _refuse_complex(X)
     x = check_array(
         X, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name="X"
     )
@@ -263,7 +262,13 @@ def _say_what_is_missing(declared: Declared) -> str:
     )
 
 
+def _refuse_complex(x: Any) -> None:
+    if np.iscomplexobj(x):
+        raise ValueError("Complex data not supported: X must hold real signals")
+
+
 def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+    _refuse_complex(x)
     # what float32 can't hold becomes infinite and is refused as such; torch warns of
     # arrays that it may not write to
     with np.errstate(over="ignore"):
