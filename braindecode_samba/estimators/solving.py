@@ -210,7 +210,8 @@ def _features(
         features = features - centre
     spread = features[train].std(0)
     # what does not move says nothing, and rounding must not be blown up
-    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = _NEVER
+    still = spread <= _STILL * np.maximum(1.0, np.abs(centre))
+    features[:, still], spread[still] = 0.0, _NEVER
     return features / spread, centre, spread
 
 

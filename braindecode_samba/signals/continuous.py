@@ -89,8 +89,8 @@ class Recording:
         """
         if self.positions is None and self.n_chans != n_chans == self.n_times:
             raise ValueError(
-                f"the recording has shape {(self.n_chans, self.n_times)}, and there are "
-                f"{n_chans} channels: pass (channels, times), recording.T"
+                f"the recording has shape {(self.n_chans, self.n_times)}, and there "
+                f"are {n_chans} channels: pass (channels, times), recording.T"
             )
 
     @property
