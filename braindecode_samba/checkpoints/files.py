@@ -131,6 +131,10 @@ def find_checkpoint(
     is_path = isinstance(name, os.PathLike) or path.suffix in _SUFFIXES
     if not is_path and _HUB_NAME.fullmatch(str(name)):
         return _from_hub(str(name), filename, hub)
+    if is_path:
+        raise CheckpointError(
+            f"there is no file or folder {path}: pass an existing one"
+        )
     raise CheckpointError(
         f"{str(name)!r} is no file, folder or 'owner/name' of a hub repository, and "
         f"the shipped checkpoints are {sorted(shipped) or 'none'}: pass one of these"

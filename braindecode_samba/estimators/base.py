@@ -85,22 +85,34 @@ class WindowEstimator(BaseEstimator):
         told: dict[str, Any] = {}
         # what the constructor was told holds for the fit, and for arrays
         if not describes_itself(X):
-            n_chans = np.shape(X)[1] if np.ndim(X) == 3 else self.n_features_in_
-            if n_chans != self.n_features_in_:
-                advice = "pass these, or mne.Epochs with any electrodes"
-                if np.shape(X)[2] == self.n_features_in_:
-                    advice = "windows are (n, channels, times), X.transpose(0, 2, 1)"
-                raise ValueError(
-                    f"X has {n_chans} channels, and {type(self).__name__} was fitted "
-                    f"on {self.n_features_in_}: {advice}"
-                )
-            told = {"chs_info": self._fitted_channels, "sfreq": self.sfreq_}
+            self._refuse_other_channels(X)
+            told = {
+                "ch_names": self.ch_names,
+                "chs_info": self.chs_info,
+                "sfreq": self.sfreq_ if self.sfreq is None else self.sfreq,
+            }
+            if self.ch_names is None and self.chs_info is None:
+                told["chs_info"] = self._fitted_channels
         windows = self._read(X, y, **told, **names)
         _refuse_short(
             windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ)
         )
         _refuse_flat(windows)
         return windows
+
+    def _refuse_other_channels(self, X: Any) -> None:
+        if np.ndim(X) != 3 or 0 in np.shape(X):
+            return
+        n_chans, n_times = np.shape(X)[1:]
+        if n_chans == self.n_features_in_:
+            return
+        advice = "pass these, or mne.Epochs with any electrodes"
+        if n_times == self.n_features_in_:
+            advice = "windows are (n, channels, times), X.transpose(0, 2, 1)"
+        raise ValueError(
+            f"X has {n_chans} channels, and {type(self).__name__} was fitted "
+            f"on {self.n_features_in_}: {advice}"
+        )
 
     def _read_parts(self, X: Any, **names: Any) -> list[Windows]:
         """Read windows for a fitted estimator; Epochs of several lengths in parts."""

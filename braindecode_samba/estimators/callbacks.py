@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sklearn.metrics import get_scorer_names
 from skorch.callbacks import Callback
 from skorch.callbacks.scoring import ScoringBase
 from skorch.exceptions import SkorchException
@@ -121,7 +122,7 @@ def _bare(item: Any) -> Any:
 def _is_callback(item: Any) -> bool:
     # braindecode makes callbacks of the names of scores
     if isinstance(item, str):
-        return True
+        return item in get_scorer_names()
     kind = item if isinstance(item, type) else type(item)
     return issubclass(kind, Callback)
 
