@@ -413,6 +413,19 @@ def test_windows_in_which_nothing_moves_are_survived(make_eeg):
     assert np.isfinite(decoder.decision_function(X)).all()
 
 
+def test_what_never_moved_in_training_says_nothing():
+    """Windows of unknown recordings have one size, and other windows another."""
+    X, _ = background(24, 0)
+    decoder = SAMBAClassifier(**SOLVED, align=False).fit(X, [0, 1] * 12)
+    table = decoder.evidence_
+    assert table.loc["loudness", "explained"] == 0
+    assert table.loc["loudness", "weight"] == 0
+    model = decoder.model_.eval()
+    with torch.no_grad():
+        outputs = model(torch.from_numpy(1e6 * X).float())
+    assert outputs.abs().max() < 100
+
+
 @pytest.mark.filterwarnings("error")
 def test_numbers_that_do_not_move_are_estimated(make_eeg):
     X = make_eeg(8, len(NAMES), 64).numpy()

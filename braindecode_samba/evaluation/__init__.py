@@ -23,11 +23,13 @@ from braindecode_samba.evaluation.protocols import (
     nonlinear_probe,
     samba,
 )
+from braindecode_samba.evaluation.scoring import GroupedScorer
 from braindecode_samba.evaluation.tables import ResumableTable
 
 __all__ = [
     "Aligned",
     "BraindecodeNet",
+    "GroupedScorer",
     "ProbeNet",
     "Provenance",
     "ResumableTable",
