@@ -49,17 +49,8 @@ for subject in np.unique(subjects):
     whole = (10 ** (power[subjects == subject] / 10)).mean(0)
     truth += (patterns["mu_right"] ** 2 - patterns["mu_left"] ** 2) / whole
 
-decoder = SAMBAClassifier(
-    ch_names=info["ch_names"],
-    sfreq=SFREQ,
-    max_epochs=8,
-    lr=3e-3,
-    batch_size=16,
-    model_params={"d_state": 4, "expand": 2},
-    device="cpu",
-    random_state=0,
-)
-decoder.fit(X, y)
+decoder = SAMBAClassifier(ch_names=info["ch_names"], sfreq=SFREQ)
+decoder.fit(X, y, groups=subjects)
 
 # %%
 # Four maps, marked
@@ -77,7 +68,9 @@ maps = {
         decoder, X, groups=subjects, bands=ALPHA
     )[0],
     "pattern of a linear model": linear.patterns_.ravel(),
-    "integrated gradients": attribute_decision(decoder, X[::20], target="right_hand")
+    "integrated gradients": attribute_decision(
+        decoder, X[::20], groups=subjects[::20], target="right_hand"
+    )
     .sum(2)
     .mean(0),
     "spatial weights": electrode_weights(decoder),
@@ -112,7 +105,7 @@ plot_decision_pattern(decoder, X, groups=subjects)
 # Attribution over electrodes and time
 # ------------------------------------
 
-plot_attribution(decoder, X[:4], method="integrated_gradients")
+plot_attribution(decoder, X[:4], groups=subjects[:4], method="integrated_gradients")
 
 # %%
 # Spatial weights

@@ -71,11 +71,9 @@ print(
 # from stretch to stretch, so that the result equals one pass over the whole, in memory
 # that hardly grows with it: beside the result some hundred MB, and 0.6 GB in all for a
 # night of 8 hours and 16 electrodes.
-#
-# The weights are random here; ``checkpoint=...`` takes trained ones.
 
 start = mne.make_fixed_length_epochs(raw.copy().crop(tmax=10), duration=10)
-features = SAMBAFeatures(layer="encoder2", pooling="logvar", random_state=0).fit(start)
+features = SAMBAFeatures(layer="encoder2").fit(start)
 layer = features.model_.encode_recording(raw, "pool3")
 rows = features.transform_recording(raw, window_seconds=10)
 print(f"pool3: {layer.shape}, {layer.nbytes / 2**20:.0f} MB")
@@ -108,23 +106,15 @@ windows = mne.make_fixed_length_epochs(
 )
 share = share_closed(WINDOW)[: len(windows)]
 pure = np.flatnonzero((share == 0) | (share == 1))
-decoder = SAMBAClassifier(
-    ch_names=names,  # packets are arrays, which bring neither names nor a rate
-    sfreq=SFREQ,
-    max_epochs=6,
-    lr=3e-3,
-    batch_size=16,
-    model_params={"d_state": 4, "expand": 2},
-    random_state=args.seed,
-).fit(windows[pure], np.where(share[pure] == 1, "closed", "open"))
+decoder = SAMBAClassifier(align=False)  # one person: there is nobody to align
+decoder.fit(windows[pure], np.where(share[pure] == 1, "closed", "open"))
 
 stream = SAMBAStream(decoder, hop_seconds=2)
 answers = []
 for packet in range(TRAINING * SFREQ, raw.n_times, SFREQ // 10):
     answers += stream.push(raw.get_data(start=packet, stop=packet + SFREQ // 10))
 times = TRAINING + np.array([answer.seconds for answer in answers])
-column = list(decoder.classes_).index("closed")
-probability = np.array([answer.output[column] for answer in answers])
+probability = np.array([answer.probabilities["closed"] for answer in answers])
 true = closed[np.round((times - WINDOW / 2) * SFREQ).astype(int)]
 agreement = np.mean((probability > 0.5) == true)
 print(f"{len(answers)} answers, right in {agreement:.0%}, AUC ", end="")

@@ -12,8 +12,7 @@ real data sets it is one call, at the end.
 # %%
 # Weights for the benchmark
 # -------------------------
-# In earnest this is a pretrained checkpoint, by its name or folder. Here a small
-# network with random weights stands for one.
+# A pretrained checkpoint, by its name or folder.
 
 import tempfile
 from importlib.util import find_spec
@@ -27,18 +26,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from braindecode_samba import SAMBA, chs_info_from_names
+from braindecode_samba import SAMBA
 from braindecode_samba.evaluation import benchmark_arguments
 from braindecode_samba.signals import EEGSimulator
 
 scratch = tempfile.TemporaryDirectory()
-checkpoint = Path(scratch.name) / "small"
-torch.manual_seed(0)
-SAMBA(
-    n_outputs=2, chs_info=chs_info_from_names(["C3", "Cz", "C4"]), d_state=8, expand=2
-).save_pretrained(checkpoint)
-
-arguments = benchmark_arguments(checkpoint, Path(scratch.name) / "samba.pth")
+arguments = benchmark_arguments("samba-e", Path(scratch.name) / "samba.pth")
 for name, value in arguments.items():
     print(f"{name} = {value!r}")
 

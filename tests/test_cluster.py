@@ -28,6 +28,8 @@ def score(method, seed):
         classifier = SAMBAClassifier(
             ch_names=NAMES,
             sfreq=128,
+            checkpoint=None,
+            start="random",
             max_epochs=1,
             model_params={"d_state": 4, "expand": 2},
             device="cpu",

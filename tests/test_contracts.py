@@ -236,7 +236,7 @@ def test_exported_model_equals_eager(model, x):
     [
         {"sfreq": SFREQ},
         {"head": "variance", "scale": "channel"},
-        {"head": "components", "n_components": 3},
+        {"head": "readings", "evoked_seconds": 0.5},
         {"coordinate_frame": "colin27_mri", "spatial_init": "published"},
     ],
     ids=str,

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
+from sklearn.exceptions import NotFittedError
 
 pytest.importorskip(
     "moabb", reason='needs MOABB: pip install "braindecode-samba[moabb]"'
@@ -20,8 +21,13 @@ from moabb.evaluations import CrossSubjectEvaluation  # noqa: E402
 from moabb.paradigms import LeftRightImagery  # noqa: E402
 from moabb.pipelines.utils import create_pipeline_from_config  # noqa: E402
 
-from braindecode_samba import SAMBAReconstructor, load_montage  # noqa: E402
+from braindecode_samba import (  # noqa: E402
+    RecordingAligner,
+    SAMBAReconstructor,
+    load_montage,
+)
 from braindecode_samba.evaluation import (  # noqa: E402
+    Aligned,
     benchmark_files,
     estimator_digest,
     from_scratch,
@@ -77,10 +83,10 @@ def evaluate(tmp_path):
 def test_all_pipelines_are_scored_in_one_evaluation(pipelines, evaluate):
     short = {name: clone(pipeline) for name, pipeline in pipelines.items()}
     for name in ("ShallowFBCSPNet", "EEGNet", "CTNet"):
-        short[name].set_params(max_epochs=1)
+        short[name].set_params(classifier__max_epochs=1)
     for name in ("SAMBA from scratch", "SAMBA fine-tuned"):
         short[name].set_params(classifier__max_epochs=1)
-    short["CSP + LDA"].set_params(csp__nfilter=4)
+    short["CSP + LDA"].set_params(classifier__csp__nfilter=4)
     scores = evaluate(short)
     assert set(scores.pipeline) == set(pipelines)
     assert len(scores) == 2 * len(pipelines)
@@ -97,11 +103,58 @@ def test_pipelines_are_classifiers_with_unlike_names_in_moabbs_store(pipelines):
     assert len(digests) == len(pipelines)
 
 
-def test_without_a_checkpoint_nothing_is_fine_tuned():
-    pipelines = make_pipelines(ch_names=NAMES, sfreq=SFREQ)
-    assert not {"SAMBA fine-tuned", "SAMBA, head solved"} & set(pipelines)
-    probe = pipelines["SAMBA linear probe"]
-    assert probe.get_params()["provenance__checkpoint"] == "none"
+def test_without_a_checkpoint_weights_are_random_and_nothing_is_fine_tuned():
+    pipelines = make_pipelines(ch_names=NAMES, sfreq=SFREQ, checkpoint=None)
+    assert "SAMBA fine-tuned" not in pipelines
+    for name in ("SAMBA", "SAMBA linear probe"):
+        assert pipelines[name].get_params()["provenance__checkpoint"] == "none"
+
+
+class Spy(ClassifierMixin, BaseEstimator):
+    """Remembers what it was fitted on."""
+
+    def fit(self, X, y):
+        self.classes_, self.seen_ = np.unique(y), X
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), 0.5)
+
+    def predict(self, X):
+        return np.repeat(self.classes_[0], len(X))
+
+
+def covariances(X, subjects):
+    return [np.cov(np.hstack(X[subjects == one])) for one in np.unique(subjects)]
+
+
+def test_aligned_methods_see_whitened_people_and_only_where_people_are_known():
+    rng = np.random.default_rng(0)
+    subjects, y = np.repeat([1, 2], 10), ["a", "b"] * 10
+    X = rng.standard_normal((20, 3, 200)) * np.array([1.0, 5, 20])[:, None]
+    X[subjects == 2] *= 7
+    known = Aligned(Spy()).fit(X, y, subjects=subjects)
+    for found in covariances(known.classifier_.seen_, subjects):
+        np.testing.assert_allclose(found, np.eye(3), atol=0.05)
+    assert not Aligned(Spy()).fit(X, y).aligned_
+    with pytest.raises(TypeError, match="classifier is a RecordingAligner"):
+        Aligned(RecordingAligner()).fit(X, y)
+    with pytest.raises(NotFittedError):
+        Aligned(Spy()).predict(X)
+
+
+def test_moabb_tells_aligned_methods_whose_the_windows_are(evaluate, monkeypatch):
+    seen = []
+    fit = Aligned.fit
+
+    def note(self, X, y, *, subjects=None):
+        seen.append(subjects)
+        return fit(self, X, y, subjects=subjects)
+
+    monkeypatch.setattr(Aligned, "fit", note)
+    evaluate({"spy": Aligned(Spy())})
+    assert len(seen) == 2
+    assert all(subjects is not None for subjects in seen)
 
 
 def test_moabb_does_not_give_scores_of_other_weights_or_seeds(tmp_path, evaluate):
@@ -154,8 +207,8 @@ def test_benchmark_pipelines_can_be_built_with_any_checkpoint(checkpoint):
     for file in folder.glob("*.yml"):
         steps = load(file)["pipeline"]
         parameters = steps[0]["parameters"]
-        if "checkpoint" in parameters:
-            assert parameters["checkpoint"] == "samba-e"
+        assert parameters.get("checkpoint", "samba-e") == "samba-e"
+        if steps[0]["name"] != "from_scratch":
             parameters["checkpoint"] = str(checkpoint)
         pipeline = create_pipeline_from_config(steps)
         assert is_classifier(pipeline)

@@ -22,7 +22,14 @@ from braindecode_samba.pretraining.saving import write_checkpoint
 
 SMALL = {"d_state": 4, "expand": 2}
 SIGNAL = {"ch_names": ["C3", "Cz", "C4"], "sfreq": 128}
-FAST = {**SIGNAL, "max_epochs": 2, "batch_size": 4, "random_state": 0, "device": "cpu"}
+FAST = {
+    **SIGNAL,
+    "start": "random",
+    "max_epochs": 2,
+    "batch_size": 4,
+    "random_state": 0,
+    "device": "cpu",
+}
 DECODERS = (SAMBAClassifier, SAMBARegressor)
 
 
@@ -204,7 +211,7 @@ def test_a_lower_rate_moves_the_trunk_less(checkpoint, pretrained, X):
 
 
 def test_without_a_checkpoint_nothing_is_new(X):
-    options = {**FAST, "model_params": SMALL}
+    options = {**FAST, "checkpoint": None, "model_params": SMALL}
     plain = SAMBAClassifier(**options).fit(X, Y)
     assert plain.checkpoint_report_ is None
     assert len(plain.net_.optimizer_.param_groups) == 2
@@ -296,10 +303,17 @@ def test_what_does_not_fit_is_refused_and_an_earlier_fit_stays(
     assert decoder.net_ is net
 
 
-def test_features_take_a_model_or_a_checkpoint(checkpoint, X):
+def test_a_given_model_goes_before_a_checkpoint(checkpoint, X):
     model = SAMBA(n_outputs=2, n_chans=3, **SMALL)
-    with pytest.raises(ValueError, match="either model or checkpoint"):
-        SAMBAFeatures(**SIGNAL, model=model, checkpoint=checkpoint).fit(X)
+    features = SAMBAFeatures(**SIGNAL, model=model, checkpoint=checkpoint).fit(X)
+    assert features.checkpoint_report_ is None
+    for name, value in features.model_.trunk.named_parameters():
+        assert torch.equal(value, model.trunk.get_parameter(name))
+    with pytest.raises(ValueError, match="either model or model_params"):
+        features.set_params(model_params=SMALL).fit(X)
+
+
+def test_features_refuse_what_contradicts_the_checkpoint(checkpoint, X):
     with pytest.raises(CheckpointError, match="expand"):
         SAMBAFeatures(**SIGNAL, checkpoint=checkpoint, model_params={"expand": 8}).fit(
             X

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from braindecode_samba.nn import Mamba2, MultiHeadDifferentialMamba
-from braindecode_samba.scan import fused, stack, threads
+from braindecode_samba.scan import stack, threads
 from braindecode_samba.scan.layers import stack_layers
 from braindecode_samba.scan.stack import run_stack
 

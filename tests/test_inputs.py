@@ -213,7 +213,7 @@ class TestEpochs:
         assert windows.y is None
         assert windows.brings_positions
 
-    def test_only_eeg_channels_are_used_and_bad_ones_stay(self):
+    def test_only_eeg_channels_are_used_and_bad_ones_left_out(self):
         epochs = make_epochs(
             names=["EOG", *NAMES, "STI"],
             kinds=["eog", *["eeg"] * 4, "stim"],
@@ -221,9 +221,17 @@ class TestEpochs:
         )
         epochs.info["bads"] = ["Cz"]
         windows = read_windows(epochs)
-        assert windows.names == tuple(NAMES)
-        expected = epochs.get_data(picks=NAMES, copy=True)
+        assert windows.names == ("C3", "C4", "Pz")
+        assert windows.bads == ("Cz",)
+        expected = epochs.get_data(picks=["C3", "C4", "Pz"], copy=True)
         np.testing.assert_allclose(windows.x, expected, rtol=1e-6)
+        everything = read_windows(epochs, exclude=())
+        assert everything.names == tuple(NAMES)
+        assert everything.bads == ()
+        assert read_windows(epochs, exclude=["Pz"]).names == ("C3", "Cz", "C4")
+        epochs.info["bads"] = NAMES
+        with pytest.raises(ValueError, match=r"exclude=\(\) to keep"):
+            read_windows(epochs)
 
     def test_epochs_without_montage_are_placed_by_name(self):
         windows = read_windows(make_epochs(montage=False))
@@ -411,14 +419,76 @@ class TestSeveralMontages:
         assert windows.x.shape == (24, 4, 64)
         assert windows.ch_mask.sum() == 8 * 3 + 16 * 4
 
-    def test_rates_and_lengths_must_agree(self):
-        with pytest.raises(ValueError, match="50 and 64 samples"):
-            read_windows([make_epochs(), make_epochs(sfreq=100.0)])
-        slow = mne.EpochsArray(
-            signals(), mne.create_info(NAMES, 100.0, "eeg"), verbose="error"
+    def test_lengths_must_agree(self):
+        longer = mne.make_fixed_length_epochs(make_raw(), duration=1.0, verbose="error")
+        with pytest.raises(ValueError, match="64 and 128 samples"):
+            read_windows([make_epochs(), longer])
+
+    @pytest.mark.parametrize("sfreq", [100.0, 250.0, 512.0])
+    def test_rates_become_that_of_the_first(self, sfreq):
+        slow = make_raw(seconds=8).filter(None, 30, verbose="error")
+        fast = slow.copy().resample(sfreq, verbose="error")
+        cut = [
+            mne.Epochs(
+                raw,
+                [[int(raw.info["sfreq"] * s), 0, 1] for s in (2, 4)],
+                tmin=0,
+                tmax=1.5,
+                baseline=None,
+                preload=True,
+                verbose="error",
+            )
+            for raw in (slow, fast)
+        ]
+        windows = read_windows(cut)
+        assert windows.sfreq == SFREQ
+        # the last sample counts at each rate, so that lengths differ by rounding
+        assert windows.x.shape[-1] in (192, 193)
+        inner = slice(20, -20)
+        np.testing.assert_allclose(
+            windows.x[2:, :, inner], windows.x[:2, :, inner], atol=2e-6
         )
-        with pytest.raises(ValueError, match="100.0 and 128.0 Hz"):
-            read_windows([make_epochs(), slow])
+
+    def test_groups_are_taken_from_what_the_data_say(self):
+        first, second = make_epochs(), make_epochs()
+        assert read_windows(first).groups is None
+        listed = read_windows([first, second])
+        assert listed.groups.tolist() == ["item 0"] * 8 + ["item 1"] * 8
+        assert listed.subjects is None
+        table = pd.DataFrame({"subject": [3] * 8, "session": ["a", "b"] * 4})
+        first.metadata = table
+        windows = read_windows(first)
+        assert windows.groups.tolist() == ["3/a", "3/b"] * 4
+        assert windows.subjects.tolist() == [3] * 8
+        first.metadata = table.assign(recording=np.arange(8) // 4)
+        assert read_windows(first).groups.tolist() == [0] * 4 + [1] * 4
+        told = read_windows(first, groups=list("aaaabbbb"), subjects=[1] * 8)
+        assert told.groups.tolist() == list("aaaabbbb")
+        assert told.subjects.tolist() == [1] * 8
+        # scikit-learn takes Epochs apart
+        singles = read_windows([first[i] for i in range(8)])
+        assert singles.groups.tolist() == [0] * 4 + [1] * 4
+
+    def test_descriptions_of_braindecode_name_recordings(self):
+        windows = make_windows(targets=(0, 1))
+        for dataset, subject in zip(windows.datasets, (7, 8), strict=True):
+            dataset.set_description({"subject": subject, "session": "x"})
+        read = read_windows(windows)
+        assert read.groups.tolist() == ["7/x"] * 8 + ["8/x"] * 8
+        assert read.subjects.tolist() == [7] * 8 + [8] * 8
+
+    @pytest.mark.parametrize(
+        ("named", "words"),
+        [
+            ({"groups": [1, 2]}, "groups has shape"),
+            ({"groups": [1.0] * 7 + [np.nan]}, "groups are missing for 1 windows"),
+            ({"subjects": ["a"] * 7 + [None]}, "subjects are missing"),
+            ({"subjects": np.zeros((8, 1))}, "subjects has shape"),
+        ],
+    )
+    def test_names_with_gaps_are_refused(self, named, words):
+        with pytest.raises(ValueError, match=words):
+            read_windows(make_epochs(), **named)
 
     @settings(max_examples=20, deadline=None)
     @given(

@@ -24,7 +24,7 @@ def worst(a, b):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"head": "variance"}, {"head": "components"}, {"scale": None}],
+    [{}, {"head": "variance"}, {"head": "readings"}, {"scale": None}],
     ids=str,
 )
 @pytest.mark.parametrize("n_times", [129, 257, 1000, 1003])

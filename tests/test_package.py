@@ -119,7 +119,7 @@ from braindecode_samba.signals import available_montages
 X = np.random.default_rng(0).normal(size=(4, 14, 64))
 montage = package.load_montage("emotiv_epoc_14")
 decoder = package.SAMBAClassifier(
-    chs_info=montage.chs_info(), sfreq=128, max_epochs=1, random_state=0
+    chs_info=montage.chs_info(), sfreq=128
 )
 print(json.dumps({
     "file": package.__file__,

@@ -17,6 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from pretraining_run import MOTOR, make_net, make_windows
+from sklearn.exceptions import NotFittedError
 
 from braindecode_samba import SAMBA, SAMBAClassifier, chs_info_from_names
 from braindecode_samba.plots import (
@@ -24,6 +25,7 @@ from braindecode_samba.plots import (
     plot_attribution,
     plot_decision_pattern,
     plot_embedding,
+    plot_evidence,
     plot_reconstruction,
     plot_scalp_map,
     plot_spatial_weights,
@@ -51,12 +53,23 @@ def decoder():
     model = SAMBAClassifier(
         ch_names=NAMES,
         sfreq=128,
+        checkpoint=None,
+        start="random",
         max_epochs=1,
         model_params=SMALL,
         device="cpu",
         random_state=0,
     )
     return model.fit(X, ["left", "right"] * 6), X
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """Classifier as it comes, of a channel that is loud in one class; don't refit."""
+    X = make_windows(24, len(NAMES), 128)
+    X[::2, 4] *= 6
+    model = SAMBAClassifier(ch_names=NAMES, sfreq=128, device="cpu", random_state=0)
+    return model.fit(X, ["left", "right"] * 12, groups=[1] * 12 + [2] * 12)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +81,7 @@ def pretrained(tmp_path_factory):
 
 
 @pytest.fixture
-def drawings(decoder, pretrained, tmp_path):
+def drawings(decoder, solved, pretrained, tmp_path):
     """Every function with what it needs, and how many axes it fills."""
     model, X = decoder
     net, folder = pretrained
@@ -80,6 +93,7 @@ def drawings(decoder, pretrained, tmp_path):
         "map": (plot_scalp_map, (np.arange(11), CHS_INFO), None),
         "weights": (plot_spatial_weights, (model,), None),
         "animation": (animate_spatial_weights, (folder, file, motor), (1, 2)),
+        "evidence": (plot_evidence, (solved,), None),
         "pattern": (plot_decision_pattern, (model, X), (1, 3)),
         "attribution": (plot_attribution, (model, X[:1]), (1, 2)),
         "embedding": (plot_embedding, (features, labels), (1, 2)),
@@ -91,6 +105,7 @@ KINDS = (
     "map",
     "weights",
     "animation",
+    "evidence",
     "pattern",
     "attribution",
     "embedding",
@@ -350,3 +365,34 @@ def test_umap_is_asked_for_by_name_where_it_is_missing():
             embed_features(features, "umap")
     else:
         assert embed_features(features, "umap").shape == (30, 2)
+
+
+# evidence
+
+
+def test_evidence_has_a_bar_for_what_explains_and_none_for_what_does_not(solved):
+    figure = plot_evidence(solved)
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    bars = {
+        names[list(axes.get_yticks()).index(bar.get_y() + bar.get_height() / 2)]: bar
+        for bar in axes.patches
+    }
+    assert names == list(solved.evidence_.index)
+    for name, row in solved.evidence_.iterrows():
+        width = bars[name].get_width() if name in bars else 0
+        assert width == pytest.approx(100 * max(row["explained"], 0))
+        used = name in bars and bars[name].get_facecolor()[:3] != (0.8, 0.8, 0.8)
+        if width:
+            assert used == (row["weight"] > 0)
+    assert max(bar.get_width() for bar in bars.values()) > 50
+
+
+def test_evidence_that_is_not_there_is_refused(decoder):
+    with pytest.raises(ValueError, match="the head was not solved"):
+        plot_evidence(decoder[0])
+    with pytest.raises(TypeError, match="estimator is a SAMBA:"):
+        plot_evidence(SAMBA(n_outputs=2, chs_info=CHS_INFO, **SMALL))
+    with pytest.raises(NotFittedError):
+        plot_evidence(SAMBAClassifier())
+    assert plt.get_fignums() == []

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 
-from braindecode_samba import SAMBAReconstructor
+from braindecode_samba import SAMBAClassifier, SAMBAReconstructor
 from braindecode_samba.checkpoints import CheckpointError
 from braindecode_samba.evaluation import (
     BraindecodeNet,
@@ -24,6 +24,7 @@ from braindecode_samba.evaluation import (
     from_scratch,
     linear_probe,
     nonlinear_probe,
+    samba,
 )
 from braindecode_samba.pretraining.saving import write_checkpoint
 
@@ -63,9 +64,7 @@ def pipelines(checkpoint):
         "non-linear probe": lambda: nonlinear_probe(checkpoint=checkpoint, **short),
         "fine-tuned": lambda: fine_tuned(checkpoint, **short),
         "from scratch": lambda: from_scratch(model_params=SMALL, **short),
-        "head solved": lambda: fine_tuned(
-            checkpoint, start="solved", **{**short, "max_epochs": 0}
-        ),
+        "as it comes": lambda: samba(checkpoint=checkpoint, **CHANNELS),
     }
 
 
@@ -74,7 +73,7 @@ KINDS = (
     "non-linear probe",
     "fine-tuned",
     "from scratch",
-    "head solved",
+    "as it comes",
 )
 
 
@@ -136,6 +135,11 @@ def test_probes_leave_the_network_as_it_was(pipelines):
         torch.testing.assert_close(
             fitted[name], untouched[name], rtol=0, atol=0, equal_nan=True
         )
+
+
+def test_as_it_comes_is_the_classifier_with_nothing_said(checkpoint):
+    own, plain = samba()["classifier"], SAMBAClassifier()
+    assert own.get_params() == plain.get_params()
 
 
 def test_fine_tuning_of_the_head_keeps_the_trunk(checkpoint):

@@ -224,7 +224,9 @@ def _quiet():
 def probe():
     """Features of a small network with random weights, and logistic regression."""
     small = {"d_state": 4, "expand": 2}
-    features = SAMBAFeatures(model_params=small, random_state=0, batch_size=16)
+    features = SAMBAFeatures(
+        checkpoint=None, model_params=small, random_state=0, batch_size=16
+    )
     return make_pipeline(
         features, StandardScaler(), LogisticRegression(class_weight="balanced")
     )
@@ -269,7 +271,7 @@ def test_classifier_learns_a_recipe(prepared):
     recipe, folder = prepared("stew")
     small = {"d_state": 4, "expand": 2}
     classifier = SAMBAClassifier(
-        model_params=small, max_epochs=3, batch_size=8, lr=1e-2, random_state=0
+        checkpoint=None, model_params=small, batch_size=8, random_state=0
     )
     table = run_recipe(recipe, classifier, folder)
     assert classifier.chs_info is None  # a clone was fitted

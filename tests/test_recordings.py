@@ -147,7 +147,13 @@ def test_the_first_bad_sample_is_named(build, make_eeg):
 @pytest.fixture(scope="module")
 def features(make_eeg):
     return SAMBAFeatures(
-        ch_names=NAMES, sfreq=128, random_state=0, model_params={"expand": 2}
+        ch_names=NAMES,
+        sfreq=128,
+        layer="pool3",
+        pooling="statistics",
+        checkpoint=None,
+        random_state=0,
+        model_params={"expand": 2},
     ).fit(make_eeg(1, 4, 1500).numpy())
 
 
@@ -202,7 +208,9 @@ def peak():
 
 names = ("Fp1 Fp2 F7 F3 F4 F8 T7 C3 Cz C4 T8 P3 P4 Pz O1 O2").split()
 small = np.random.default_rng(0).normal(size=(1, 16, 512)).astype("float32")
-features = SAMBAFeatures(ch_names=names, sfreq=128, random_state=0).fit(small)
+features = SAMBAFeatures(
+    ch_names=names, sfreq=128, layer="pool3", pooling="statistics"
+).fit(small)
 features.transform_recording(small[0])
 before = peak()
 night = np.load(sys.argv[1], mmap_mode="r")

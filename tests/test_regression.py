@@ -23,7 +23,14 @@ SMALL = {"d_state": 4, "expand": 2}
 
 
 def on_arrays(kind, **params):
-    quick = {"ch_names": NAMES, "sfreq": SFREQ, "device": "cpu", "random_state": 0}
+    quick = {
+        "ch_names": NAMES,
+        "sfreq": SFREQ,
+        "checkpoint": None,
+        "start": "random",
+        "device": "cpu",
+        "random_state": 0,
+    }
     return kind(**{**quick, **params})
 
 

@@ -48,6 +48,7 @@ class _Notes(BaseModel):
     braindecode_samba_version: str | None = None
     pretraining: dict[str, Any] | None = None
     weights_sha256: str | None = None
+    estimator: dict[str, Any] | None = None
 
 
 NOTES = tuple(_Notes.model_fields)

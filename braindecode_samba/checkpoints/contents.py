@@ -218,10 +218,13 @@ class Checkpoint:
             parts.add("decoder")
             if config["readout"] == self.saved["readout"]:
                 parts.add("readout")
-        shape = ("head", "n_components")
+        shape = ("head", "numbers", "evoked_seconds")
         if "head" in config and all(config[n] == self.saved.get(n) for n in shape):
-            parts.add("head")
-            if config["n_outputs"] == self.saved["n_outputs"]:
+            as_many = config["n_outputs"] == self.saved["n_outputs"]
+            # readings know how many classes they tell apart
+            if as_many or config["head"] != "readings":
+                parts.add("head")
+            if as_many:
                 parts.add("final_layer")
         return parts
 

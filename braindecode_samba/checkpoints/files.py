@@ -27,6 +27,8 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 # the entry of a configuration that ties it to its weights
 WEIGHTS_SHA256 = "weights_sha256"
+# the entry of a fitted estimator, and the part of its tensors' names
+ESTIMATOR = "estimator"
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _SUFFIXES = (".safetensors", *_PICKLES)
@@ -115,30 +117,28 @@ def find_checkpoint(
     TypeError
         If the name is neither text nor a path.
     """
-    if isinstance(name, str):
-        shipped = shipped_checkpoints()
-        if name in shipped:
-            return shipped[name]
-        path = Path(name)
-        if name and path.exists():
-            return path
-        if _HUB_NAME.fullmatch(name) and path.suffix not in _SUFFIXES:
-            return _from_hub(name, filename, hub)
-        raise CheckpointError(
-            f"{name!r} is no file, folder or 'owner/name' of a hub repository, and the "
-            f"shipped checkpoints are {sorted(shipped) or 'none'}: pass one of these"
-        )
-    if not isinstance(name, os.PathLike):
+    if not isinstance(name, str | os.PathLike):
         raise TypeError(
             f"checkpoint is a {type(name).__name__}: pass the name of a shipped one, a "
             "folder, a file or 'owner/name'"
         )
+    shipped = shipped_checkpoints()
+    if isinstance(name, str) and name in shipped:
+        return shipped[name]
     path = Path(name)
-    if not path.exists():
+    if name != "" and path.exists():
+        return path
+    is_path = isinstance(name, os.PathLike) or path.suffix in _SUFFIXES
+    if not is_path and _HUB_NAME.fullmatch(str(name)):
+        return _from_hub(str(name), filename, hub)
+    if isinstance(name, os.PathLike):
         raise CheckpointError(
             f"there is no file or folder {path}: pass an existing one"
         )
-    return path
+    raise CheckpointError(
+        f"{str(name)!r} is no file, folder or 'owner/name' of a hub repository, and "
+        f"the shipped checkpoints are {sorted(shipped) or 'none'}: pass one of these"
+    )
 
 
 def read_checkpoint_files(path: Path, filename: str | None = None) -> CheckpointFiles:
@@ -200,7 +200,8 @@ def read_tensors(files: CheckpointFiles) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         found = _parse(path, lambda: safetensors.torch.load(files.weights))
     else:
-        found = _parse(path, lambda: _load_pickle(files.weights))
+        data = io.BytesIO(files.weights)
+        found = _parse(path, lambda: torch.load(data, "cpu", weights_only=True))
         if isinstance(found, dict):
             found = next((found[key] for key in _WRAPPERS if key in found), found)
     if not isinstance(found, Mapping):
@@ -256,10 +257,6 @@ def _reason(error: Exception) -> str:
     return lines[0].strip(" .")
 
 
-def _load_pickle(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
 def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
     if path.is_dir():
         path = _weights_in(path, filename)
@@ -269,12 +266,7 @@ def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
         raise CheckpointError(
             f"{path} ends in none of {', '.join(_SUFFIXES)}: pass a file of weights"
         )
-    try:
-        weights = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} can't be read ({error.strerror}): pass a readable file"
-        ) from None
+    weights = _readable(path, path.read_bytes)
     files = CheckpointFiles(path, weights, _read_config(path.with_name(CONFIG)))
     told = (files.config or {}).get(WEIGHTS_SHA256)
     # a pickle beside it is another file, of which the configuration tells no hash
@@ -303,15 +295,19 @@ def _hidden_config(files: CheckpointFiles) -> dict[str, Any] | None:
     return None
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def _readable(path: Path, read: Callable[[], Any]) -> Any:
     try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return None
+        return read()
     except OSError as error:
         raise CheckpointError(
-            f"{path} can't be read ({error.strerror}): pass a readable file"
+            f"{path} can't be read ({error.strerror}): pass a readable file or folder"
         ) from None
+
+
+def _read_config(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    text = _readable(path, path.read_bytes)
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -326,12 +322,7 @@ def _read_config(path: Path) -> dict[str, Any] | None:
 
 def _weights_in(folder: Path, filename: str | None) -> Path:
     """File of weights in a folder."""
-    try:
-        names = sorted(file.name for file in folder.iterdir())
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder} can't be read ({error.strerror}): pass a readable folder"
-        ) from None
+    names = sorted(_readable(folder, lambda: os.listdir(folder)))
     if filename is not None:
         if filename not in names:
             raise CheckpointError(f"{folder} holds {names} and no {filename!r}")

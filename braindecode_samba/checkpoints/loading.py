@@ -29,6 +29,7 @@ from braindecode_samba.checkpoints.contents import (
     some_names,
 )
 from braindecode_samba.checkpoints.files import (
+    ESTIMATOR,
     CheckpointError,
     CheckpointFiles,
     find_checkpoint,
@@ -36,12 +37,15 @@ from braindecode_samba.checkpoints.files import (
     read_tensors,
 )
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.reference import (
     layer_sizes,
     reference_name,
     rename_reference_keys,
 )
 from braindecode_samba.nn.scaling import MODEL_SFREQ
+
+_HUB = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 Model = TypeVar("Model", SAMBA, SAMBAReconstructor)
 
@@ -56,11 +60,6 @@ def load_checkpoint(
     *,
     verbose: int = 1,
     filename: str | None = None,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
     **arguments: Any,
 ) -> tuple[Model, CheckpointReport]:
     """Build a network with the weights of a checkpoint.
@@ -84,14 +83,14 @@ def load_checkpoint(
         Above 0, the report is printed.
     filename : str, optional
         Which file of weights of a folder or hub repository.
-    revision, cache_dir, token, local_files_only, force_download
-        As for `huggingface_hub.snapshot_download`.
     **arguments
-        Arguments of the model.  Signals (``n_outputs``, ``chs_info``, ``sfreq``, ...)
-        are by default those that were saved.  Options of the trunk can't differ from
-        those that were saved.  Options of the other parts (``activation``,
-        ``drop_prob``, ``head``, ``readout``) can; another ``head`` or ``readout`` makes
-        that part new, another ``n_outputs`` the last layer.
+        Of `huggingface_hub.snapshot_download`: ``revision``, ``cache_dir``, ``token``,
+        ``local_files_only`` and ``force_download``.  All others are of the model.
+        Signals (``n_outputs``, ``chs_info``, ``sfreq``, ...) are by default those that
+        were saved.  Options of the trunk can't differ from those that were saved.
+        Options of the other parts (``activation``, ``drop_prob``, ``head``,
+        ``readout``) can; another ``head`` or ``readout`` makes that part new, another
+        ``n_outputs`` the last layer.
 
     Returns
     -------
@@ -127,11 +126,7 @@ def load_checkpoint(
         name,
         filename=filename,
         activation=arguments.get("activation"),
-        revision=revision,
-        cache_dir=cache_dir,
-        token=token,
-        local_files_only=local_files_only,
-        force_download=force_download,
+        **{key: arguments.pop(key) for key in _HUB if key in arguments},
     )
     model = model_class(**checkpoint.arguments(model_class, arguments)).eval()
     report = checkpoint.fill(model)
@@ -169,7 +164,28 @@ def open_checkpoint(
         As for `load_checkpoint`.
     """
     files = read_checkpoint_files(find_checkpoint(name, filename, **hub), filename)
-    tensors = read_tensors(files)
+    return checkpoint_in(files, str(name), activation)
+
+
+def checkpoint_in(
+    files: CheckpointFiles, name: str, activation: type[nn.Module] | None = None
+) -> Checkpoint:
+    """Find out whether the checkpoint in some files is whole, as `open_checkpoint`.
+
+    Parameters
+    ----------
+    files : CheckpointFiles
+        Contents.
+    name : str
+        What was asked for.
+    activation : type of nn.Module, optional
+        As for `open_checkpoint`.
+    """
+    tensors = {
+        tensor: value
+        for tensor, value in read_tensors(files).items()
+        if part_of(tensor) != ESTIMATOR
+    }
     if any(part_of(tensor) == "trunk" for tensor in tensors):
         saved, published = _saved_arguments(files, tensors, activation), False
     else:
@@ -177,12 +193,14 @@ def open_checkpoint(
         saved, published = _published_arguments(files, tensors), True
     saved_class = SAMBA if "head" in saved else SAMBAReconstructor
     checkpoint = Checkpoint(
-        str(name), files.path, files.sha256, saved_class, saved, tensors, published
+        name, files.path, files.sha256, saved_class, saved, tensors, published
     )
     wanted = _build_saved(checkpoint, files).state_dict()
     checkpoint.check(tensors, checkpoint.learned(wanted))
     values = {
-        tensor: _check_values(files.path, checkpoint.name_in_file(tensor), value)
+        tensor: _check_values(
+            files.path, checkpoint.name_in_file(tensor), value, wanted[tensor].dtype
+        )
         for tensor, value in tensors.items()
     }
     for tensor in values.keys() & {f"{part}.{_TARGETS}" for part in _WITH_TARGETS}:
@@ -282,16 +300,18 @@ def _build_saved(checkpoint: Checkpoint, files: CheckpointFiles) -> nn.Module:
     """Network like the one that was saved, with random weights."""
     try:
         # the caller's random numbers are for the network that is asked for
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             return checkpoint.saved_class(**checkpoint.saved)
     except (ValueError, TypeError, RuntimeError) as error:
         path = files.path if checkpoint.published else files.config_path
         raise CheckpointError(f"{path} tells of no network ({error})") from None
 
 
-def _check_values(path: Path, name: str, value: Tensor) -> Tensor:
-    """Refuse what is no plain finite number; give float32."""
+def _check_values(path: Path, name: str, value: Tensor, wanted: torch.dtype) -> Tensor:
+    """Refuse what is no plain finite number; give float32, or whole numbers."""
     plain = value.layout == torch.strided and value.device.type == "cpu"
+    if plain and not wanted.is_floating_point and value.dtype == wanted:
+        return value.detach()
     if not (plain and value.is_floating_point()):
         raise CheckpointError(
             f"{path}: tensor {name!r} holds {value.dtype} ({value.layout}) instead of "

@@ -2,7 +2,7 @@
 
 The stages of the trunk in the order of the computation, freezing the first of them, and
 the optimiser with its groups of parameters.  Loops of training are in
-`braindecode_samba.estimators.training`.
+`braindecode_samba.estimators.gradients`.
 """
 
 from numbers import Integral

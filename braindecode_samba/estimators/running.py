@@ -1,8 +1,9 @@
 """Running a network over windows, some at a time, on whatever device it is.
 
-How it is trained is in `braindecode_samba.estimators.training`.
+How it is trained is in `braindecode_samba.estimators.gradients`.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.scaling import SignalInput
 from braindecode_samba.signals.inputs import Windows
 
 
@@ -75,3 +78,27 @@ def batches_on_device(
         if part.ch_mask is not None:
             batch["ch_mask"] = torch.from_numpy(part.ch_mask)
         yield {name: value.to(device) for name, value in batch.items()}
+
+
+def at_rate(model: SAMBA, sfreq: float) -> SAMBA:
+    """Take a network at another rate of its input; weights are shared, not copied.
+
+    Parameters
+    ----------
+    model : SAMBA
+        Stays as it is.
+    sfreq : float
+        Rate of the windows to come, Hz.
+    """
+    signal = model.trunk.signal
+    if np.isclose(signal.sfreq, sfreq, rtol=1e-6, atol=0):
+        return model
+    scale = None if signal.scale == "none" else signal.scale
+    other = SignalInput(sfreq, signal.model_sfreq, scale)
+    other.load_state_dict(signal.state_dict())
+    device = next(model.parameters()).device
+    trunk = copy.copy(model.trunk)
+    trunk._modules = model.trunk._modules | {"signal": other.to(device)}
+    found = copy.copy(model)
+    found._modules = model._modules | {"trunk": trunk}
+    return found

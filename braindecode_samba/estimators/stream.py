@@ -5,20 +5,33 @@ a fixed hop.  Recordings that lie complete are the business of
 `braindecode_samba.nn.recordings`.
 """
 
-import copy
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.estimators.decoders import SAMBAClassifier, SAMBARegressor
+from braindecode_samba.estimators.aligning import ALONE
+from braindecode_samba.estimators.arriving import (
+    CausalFilter,
+    Resampler,
+    choose_channels,
+)
+from braindecode_samba.estimators.classifier import SAMBAClassifier
+from braindecode_samba.estimators.decoder import Decoder
+from braindecode_samba.estimators.following import FollowedRecording
+from braindecode_samba.estimators.regressor import SAMBARegressor
+from braindecode_samba.estimators.running import run_in_batches
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import min_times
+from braindecode_samba.signals.declared import declare, refuse_odd_seconds
+from braindecode_samba.signals.inputs import Channels, Windows
 
-Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
+LAYOUTS = ("channels_first", "samples_first")
+# seconds that are filtered at once: a long piece is not held beside its copies
+_PIECE_SECONDS = 10.0
 
 
 class Prediction(NamedTuple):
@@ -27,32 +40,55 @@ class Prediction(NamedTuple):
     stop: int  # samples that had arrived at the end of the window
     seconds: float  # the same in seconds since the start of the stream
     output: NDArray[Any]  # (n_outputs,), or what `predict` gives for one window
+    label: Any = None  # the most probable class, of classifiers
+    probabilities: dict[Any, float] | None = None  # of each class
 
 
 class SAMBAStream:
     """Feed samples as they arrive, get predictions at a fixed hop.
 
-    Every hop, the last window goes through the model as it is, from a state of zero and
-    with the scale of its own samples: the predictions equal those for the same windows
-    cut out of the finished recording, however the samples were portioned. A prediction
-    exists as soon as the last sample of its window has arrived; what is held is one
-    window and one hop.
+    Every hop, the last window goes through the model as it is, from a state of zero:
+    the predictions equal those for the same windows cut out of the finished recording,
+    however the samples were portioned.  What is held is one window and one hop.
 
-    The predictions can't equal one pass over the whole recording: the model normalises
-    over all time, its convolutions see samples to come, and the scale of a recording is
-    known at its end. Nor are states carried from window to window, since a model that
-    was trained on windows has never met them.
+    A decoder whose fit was aligned aligns the stream too, by what `adapt` has told it
+    of this person and by all windows so far: the formulas are those of `predict`, and
+    what is not known yet is taken from the training recordings.
 
     Parameters
     ----------
     model : SAMBA, SAMBAClassifier or SAMBARegressor
-        A network or a fitted estimator, whose channels and rate are those of its fit.
-        Classifiers give probabilities, regressors values in the unit of y, networks
-        their raw outputs.
+        A network or a fitted estimator.  Classifiers give probabilities, regressors
+        values in the unit of y, networks their raw outputs.
     window_seconds : float, optional
-        Length of a window; by default that of the model's ``n_times``.
+        Length of a window; by default that of the fit, or the network's ``n_times``.
     hop_seconds : float, optional
         From one prediction to the next; by default a window.
+    ch_names : sequence of str, optional
+        Channels that arrive, in their order; by default those of the fit.  Any names
+        of electrodes will do: places travel with them.
+    chs_info : sequence of dict, optional
+        The same with measured positions, as ``info["chs"]`` of MNE; what is not of
+        type EEG is left out.
+    sfreq : float, optional
+        Rate at which samples arrive, Hz; by default that of the fit.  Another one is
+        resampled as the samples come, and predictions come ``delay_seconds`` later.
+    band : tuple of two floats or None, or array of shape (n_sections, 6), optional
+        A causal filter whose state is kept: edges of a Butterworth filter in Hz, None
+        for an open end, or second-order sections. Take the band of the training
+        windows.
+    layout : {"channels_first", "samples_first"}
+        Whether `push` takes (channels, samples) or (samples, channels).
+    exclude : collection of str
+        Channels that arrive and are not used, as triggers.
+    group : hashable
+        Whose the stream is, as in ``adapt(X, groups=...)``; by default who was adapted
+        to without groups.
+    learning : bool
+        Whether each window joins what is known of this person.  False: predictions are
+        those of ``model.predict`` for each window alone, after the same `adapt`.
+    half_life_seconds : float, optional
+        After this time, what was known counts half.  None: nothing is forgotten.
 
     Attributes
     ----------
@@ -62,17 +98,22 @@ class SAMBAStream:
         Rate at which samples arrive, Hz.
     n_seen : int
         Samples that arrived since the start.
+    delay_seconds : float
+        How long after the end of a window its prediction can be had.  0 without
+        resampling; a causal filter delays what is in the signals by some more.
 
     Raises
     ------
     ValueError, TypeError
-        If the model is none of these, knows no channels, or the window is too short.
+        If the model is none of these or knows no channels, a channel has no place, the
+        window is too short, or an option can't be used.
 
     Examples
     --------
     >>> import numpy as np
     >>> from braindecode_samba import SAMBA, SAMBAStream, chs_info_from_names
-    >>> model = SAMBA(2, chs_info=chs_info_from_names(["C3", "C4"]), sfreq=250)
+    >>> chs_info = chs_info_from_names(["C3", "C4"])
+    >>> model = SAMBA(n_outputs=2, chs_info=chs_info, sfreq=250)
     >>> stream = SAMBAStream(model, window_seconds=2, hop_seconds=0.5)
     >>> rng = np.random.default_rng(0)
     >>> [p.seconds for _ in range(3) for p in stream.push(rng.normal(size=(2, 250)))]
@@ -85,48 +126,76 @@ class SAMBAStream:
         *,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
+        ch_names: Sequence[str] | None = None,
+        chs_info: Channels | None = None,
+        sfreq: float | None = None,
+        band: ArrayLike | tuple[float | None, float | None] | None = None,
+        layout: str = "channels_first",
+        exclude: Collection[str] = (),
+        group: Hashable = ALONE,
+        learning: bool = True,
+        half_life_seconds: float | None = None,
     ) -> None:
         network = _network(model)
-        self.n_chans = network.n_chans
-        self.sfreq = network.trunk.signal.sfreq
-        if window_seconds is None:
-            self._length = _default_length(model, network)
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout={layout!r} is unknown: pass one of {LAYOUTS}")
+        self._samples_first = layout == "samples_first"
+        # what windows have; samples may arrive at another rate
+        self._rate = float(network.trunk.signal.sfreq)
+        told = declare(None, None, sfreq).sfreq
+        self.sfreq = self._rate if told is None else told
+        self._length, self._hop = self._lengths(
+            model, network, window_seconds, hop_seconds
+        )
+        channels = choose_channels(
+            _known_channels(network), ch_names, chs_info, exclude
+        )
+        self.n_chans, self._rows = channels.n_chans, channels.rows
+        self._names, self._positions = channels.names, channels.positions
+        self._filter = None
+        if band is not None:
+            self._filter = CausalFilter(band, self.sfreq)
+        self._resample = Resampler(self.sfreq, self._rate)
+        self.delay_seconds = self._resample.delay_seconds
+        self._classes = getattr(model, "classes_", None)
+        self._followed: FollowedRecording | None = None
+        self._outputs: Callable[[Windows], NDArray[Any]]
+        if isinstance(model, Decoder):
+            self._followed = FollowedRecording(
+                model,
+                group,
+                self._positions,
+                learning=learning,
+                share=min(1.0, self._hop / self._length),
+                forget=_forget(half_life_seconds, self._hop / self._rate),
+            )
+            decoder, followed = model, self._followed
+            self._outputs = lambda windows: decoder._say(followed.outputs(windows))
         else:
-            self._length = round(window_seconds * self.sfreq)
-        shortest = min_times(self.sfreq, network.trunk.signal.model_sfreq)
-        if self._length < shortest:
-            raise ValueError(
-                f"a window of {self._length} samples is too short; pass window_seconds "
-                f"of at least {shortest / self.sfreq:.3g}"
-            )
-        if not isinstance(model, SAMBA) and self._length != model.n_times_:
-            raise ValueError(
-                f"window_seconds={window_seconds} are {self._length} samples, and the "
-                f"estimator was fitted on {model.n_times_}; leave it out"
-            )
-        hop = self._length if hop_seconds is None else round(hop_seconds * self.sfreq)
-        if hop < 1:
-            raise ValueError(
-                f"hop_seconds={hop_seconds} is less than a sample; pass at least "
-                f"{1 / self.sfreq:.3g}"
-            )
-        self._hop = hop
-        self._predict = _function(model)
+            self._outputs = lambda windows: run_in_batches(network, network, windows, 1)
         self.reset()
 
     def reset(self) -> None:
         """Forget all samples: the next one is the first of a new stream."""
         self.n_seen = 0
-        self._held = np.empty((self.n_chans, 0), np.float32)
+        self._said_flat = False
+        self._n_ready = 0  # samples at the rate of the windows
+        self._held = np.empty((len(self._rows), 0), np.float32)
         self._next_stop = self._length
+        if self._filter is not None:
+            self._filter.reset()
+        self._resample.reset()
+        if self._followed is not None:
+            self._followed.reset()
 
     def push(self, samples: ArrayLike) -> list[Prediction]:
         """Take the next samples.
 
         Parameters
         ----------
-        samples : array-like, shape (n_chans, n)
-            Any unit, the same all along; any number of samples, also none.
+        samples : array-like, shape (n_chans, n), or (n, n_chans) if samples come first
+            Any unit, the same all along and that of `adapt`; any number of samples,
+            also none.
 
         Returns
         -------
@@ -136,84 +205,147 @@ class SAMBAStream:
         Raises
         ------
         ValueError
-            If the samples have another number of channels, or hold NaN or infinity.
-            They are not taken then.
+            If the samples have another number of channels, or those that are used hold
+            NaN or infinity.  They are not taken then.
         """
-        new = np.asarray(samples, dtype=np.float32)
-        if new.ndim != 2 or new.shape[0] != self.n_chans:
-            raise ValueError(
-                f"samples have shape {new.shape}; pass ({self.n_chans}, n), one row a "
-                "channel"
-            )
-        if not np.isfinite(new).all():
-            raise ValueError(
-                "samples hold NaN or infinity; repeat the last good sample instead, or "
-                "reset() the stream"
-            )
+        new = self._check(samples)
         ready = []
-        # a long piece must not be held whole beside its copy
-        for start in range(0, new.shape[1], self._length):
-            ready += self._take(new[:, start : start + self._length])
+        piece = max(1, round(_PIECE_SECONDS * self.sfreq))
+        for start in range(0, new.shape[1], piece):
+            ready += self._take(new[:, start : start + piece])
         return ready
 
-    def _take(self, new: NDArray[np.float32]) -> list[Prediction]:
-        held = np.concatenate([self._held, new], axis=1)
-        self.n_seen += new.shape[1]
-        first = self.n_seen - held.shape[1]
-        ready = []
-        while self._next_stop <= self.n_seen:
-            stop = self._next_stop - first
-            window = held[:, stop - self._length : stop]
-            output = self._predict(window[None])[0]
-            ready.append(
-                Prediction(self._next_stop, self._next_stop / self.sfreq, output)
+    def _check(self, samples: ArrayLike) -> NDArray[np.float32]:
+        """Give samples (n_used, n) of the channels that are used."""
+        try:
+            new = np.asarray(samples)
+        except ValueError:
+            raise ValueError(
+                "samples are rows of different lengths: pass as many of each channel"
+            ) from None
+        if new.dtype.kind not in "biuf" and new.size:
+            raise TypeError(f"samples are {new.dtype}: pass numbers")
+        if not new.size:
+            # what a library gives when nothing came has many shapes
+            return np.empty((len(self._rows), 0), np.float32)
+        expected = f"({self.n_chans}, n), one row a channel"
+        if self._samples_first:
+            new, expected = new.T, f"(n, {self.n_chans}), one column a channel"
+        if new.ndim != 2 or len(new) != self.n_chans:
+            shape = np.shape(samples)
+            advice = f"pass {expected}"
+            if new.ndim == 2 and new.shape[1] == self.n_chans:
+                other = LAYOUTS[not self._samples_first]
+                advice = f"transpose them, or build the stream with layout={other!r}"
+            raise ValueError(f"samples have shape {shape}: {advice}")
+        new = new[self._rows].astype(np.float32)
+        if not np.isfinite(new).all():
+            raise ValueError(
+                "samples hold NaN or infinity: repeat the last good sample instead, or "
+                "reset() the stream"
             )
+        return new
+
+    def _take(self, new: NDArray[np.float32]) -> list[Prediction]:
+        self.n_seen += new.shape[1]
+        x = new.astype(np.float64)
+        if self._filter is not None:
+            x = self._filter(x)
+        x = self._resample(x).astype(np.float32)
+        held = np.concatenate([self._held, x], axis=1)
+        self._n_ready += x.shape[1]
+        first = self._n_ready - held.shape[1]
+        ready = []
+        while self._next_stop <= self._n_ready:
+            stop = self._next_stop - first
+            ready.append(self._predict(held[:, stop - self._length : stop]))
             self._next_stop += self._hop
         needed = max(0, self._next_stop - self._length - first)
         self._held = held[:, needed:].copy()
         return ready
 
+    def _predict(self, window: NDArray[np.float32]) -> Prediction:
+        x = np.ascontiguousarray(window[None])
+        if not np.ptp(x, axis=2).any() and not self._said_flat:
+            self._said_flat = True
+            warnings.warn(
+                "a window of the stream does not move in any channel, and what is said "
+                "of it means nothing: see whether the amplifier sends signals",
+                stacklevel=4,
+            )
+        windows = Windows(x, None, self._names, self._positions, None, self._rate, True)
+        output = self._outputs(windows)[0]
+        stop = self._resample.stop_of(self._next_stop)
+        seconds = self._next_stop / self._rate
+        if self._classes is None:
+            return Prediction(stop, seconds, output)
+        labels = self._classes.tolist()
+        probabilities = dict(zip(labels, output.tolist(), strict=True))
+        return Prediction(
+            stop, seconds, output, labels[int(output.argmax())], probabilities
+        )
+
+    def _lengths(
+        self,
+        model: Any,
+        network: SAMBA,
+        window_seconds: float | None,
+        hop_seconds: float | None,
+    ) -> tuple[int, int]:
+        """Tell the samples of a window and of a hop, at the rate of the windows."""
+        refuse_odd_seconds(window_seconds=window_seconds, hop_seconds=hop_seconds)
+        if window_seconds is None:
+            length = _default_length(model, network)
+        else:
+            length = round(window_seconds * self._rate)
+        shortest = min_times(self._rate, network.trunk.signal.model_sfreq)
+        if length < shortest:
+            raise ValueError(
+                f"a window of {length} samples is too short: pass window_seconds of at "
+                f"least {shortest / self._rate:.3g}"
+            )
+        hop = length if hop_seconds is None else round(hop_seconds * self._rate)
+        if hop < 1:
+            raise ValueError(
+                f"hop_seconds={hop_seconds} is less than a sample: pass at least "
+                f"{1 / self._rate:.3g}"
+            )
+        return length, hop
+
 
 def _network(model: Any) -> SAMBA:
-    if isinstance(model, SAMBAClassifier | SAMBARegressor):
+    if isinstance(model, Decoder):
         check_is_fitted(model)
         return model.model_
     if not isinstance(model, SAMBA):
         raise TypeError(
-            f"model is a {type(model).__name__}; pass a SAMBA, or a fitted "
+            f"model is a {type(model).__name__}: pass a SAMBA, or a fitted "
             "SAMBAClassifier or SAMBARegressor"
         )
     return model
 
 
 def _default_length(model: Any, network: SAMBA) -> int:
-    if not isinstance(model, SAMBA):
+    if isinstance(model, Decoder):
         return model.n_times_
     try:
         return int(network.n_times)  # type: ignore[arg-type]
     except ValueError:
         raise ValueError(
-            "the model does not say how long its windows are; pass window_seconds"
+            "the model does not say how long its windows are: pass window_seconds"
         ) from None
 
 
-def _function(model: SAMBA | SAMBAClassifier | SAMBARegressor) -> Predict:
-    if isinstance(model, SAMBAClassifier | SAMBARegressor):
-        # samples come without names: they are those of the channels that were fitted
-        decoder = copy.copy(model)
-        if decoder.ch_names is None and decoder.chs_info is None:
-            network: Any = model.model_  # braindecode's property has no type
-            decoder.chs_info = network.chs_info
-        decoder.sfreq = model.sfreq_
-        if isinstance(decoder, SAMBAClassifier):
-            return decoder.predict_proba
-        return decoder.predict
-    device = next(model.parameters()).device
+def _known_channels(network: SAMBA) -> Channels | None:
+    try:
+        return network.chs_info  # type: ignore[return-value]
+    except ValueError:
+        return None
 
-    def outputs(window: NDArray[np.float32]) -> NDArray[Any]:
-        model.eval()
-        with torch.no_grad():
-            x = torch.from_numpy(np.ascontiguousarray(window)).to(device)
-            return model(x).float().cpu().numpy()
 
-    return outputs
+def _forget(half_life_seconds: float | None, hop_seconds: float) -> float:
+    """Give what remains after a hop."""
+    if half_life_seconds is None:
+        return 1.0
+    refuse_odd_seconds(half_life_seconds=half_life_seconds)
+    return float(0.5 ** (hop_seconds / half_life_seconds))

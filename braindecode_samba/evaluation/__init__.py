@@ -3,6 +3,7 @@
 The data sets of the paper are in `braindecode_samba.evaluation.recipes`.
 """
 
+from braindecode_samba.evaluation.aligned import Aligned
 from braindecode_samba.evaluation.baselines import band_power, csp_lda, tangent_space
 from braindecode_samba.evaluation.nets import BraindecodeNet, ProbeNet
 from braindecode_samba.evaluation.open_eeg_bench import benchmark_arguments
@@ -20,11 +21,15 @@ from braindecode_samba.evaluation.protocols import (
     from_scratch,
     linear_probe,
     nonlinear_probe,
+    samba,
 )
+from braindecode_samba.evaluation.scoring import GroupedScorer
 from braindecode_samba.evaluation.tables import ResumableTable
 
 __all__ = [
+    "Aligned",
     "BraindecodeNet",
+    "GroupedScorer",
     "ProbeNet",
     "Provenance",
     "ResumableTable",
@@ -40,6 +45,7 @@ __all__ = [
     "make_pipelines",
     "nonlinear_probe",
     "paired_tests",
+    "samba",
     "summarise",
     "tangent_space",
 ]

@@ -13,7 +13,6 @@ from typing import Any, Self
 import braindecode.models
 import numpy as np
 import torch
-from braindecode import EEGClassifier
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_array, check_scalar
@@ -26,7 +25,12 @@ from skorch.dataset import ValidSplit
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from braindecode_samba.estimators.training import choose_device, draw_seed, seeded
+from braindecode_samba.estimators.base import choose_device, draw_seed
+from braindecode_samba.estimators.interrupts import (
+    Interruptible,
+    InterruptibleClassifier,
+)
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import robust_scale
 from braindecode_samba.signals.inputs import RandomState
 
@@ -78,11 +82,8 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
             )
         seed = draw_seed(self.random_state)
         net = self._build(inputs, targets, seed)
-        with seeded(seed, net.device):
+        with seeded(seed):
             net.initialize().partial_fit(inputs, targets)
-        losses = net.history[:, "train_loss"]
-        if not math.isfinite(losses[-1]):
-            raise ValueError(f"training diverged to a loss of {losses[-1]}: lower lr")
         # held-out rows must not travel in pickles
         net.set_params(train_split=None)
         self.classes_, self.net_ = classes, net
@@ -141,7 +142,7 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
                 f"{type(self).__name__} was fitted on {self._shape}: pass the same"
             )
         # torch's loaders draw a seed, even where nothing is random
-        with seeded(0, self.net_.device):
+        with seeded(0):
             return self.net_.predict_proba(inputs)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -216,7 +217,7 @@ class ProbeNet(_SeededNet):
     ) -> NeuralNetClassifier:
         codes = np.unique(targets)
         weight = compute_class_weight("balanced", classes=codes, y=targets)
-        return NeuralNetClassifier(
+        return _ProbeTrainer(
             _Probe,
             module__n_features=inputs.shape[1],
             module__n_outputs=len(codes),
@@ -326,7 +327,7 @@ class BraindecodeNet(_SeededNet):
             **({} if self.sfreq is None else {"sfreq": self.sfreq}),
             **(self.network_params or {}),
         }
-        return EEGClassifier(
+        return InterruptibleClassifier(
             kind,
             optimizer__weight_decay=self.weight_decay,
             train_split=None,
@@ -334,6 +335,10 @@ class BraindecodeNet(_SeededNet):
             **{f"module__{name}": value for name, value in signal.items()},
             **self._common(targets),
         )
+
+
+class _ProbeTrainer(Interruptible, NeuralNetClassifier):
+    """What trains a probe."""
 
 
 class _Probe(nn.Sequential):

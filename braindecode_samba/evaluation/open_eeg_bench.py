@@ -16,6 +16,7 @@ from braindecode_samba._paths import whole_file
 from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
 from braindecode_samba.checkpoints.loading import load_checkpoint
 from braindecode_samba.models import SAMBA
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.template import chs_info_from_names
 
 _HEAD = "final_layer"
@@ -55,8 +56,7 @@ def benchmark_arguments(
     SAMBA's state-space layers, which read the weights of their linear parts directly:
     use ``"frozen"``, ``"ridge_probe"``, ``"two_stages"`` or ``"full_finetune"``.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         model, _ = load_checkpoint(
             checkpoint,
             SAMBA,

@@ -18,6 +18,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from braindecode_samba._paths import data_folder
+from braindecode_samba.evaluation.aligned import Aligned
 from braindecode_samba.evaluation.baselines import band_power, csp_lda, tangent_space
 from braindecode_samba.evaluation.nets import BraindecodeNet
 from braindecode_samba.evaluation.protocols import (
@@ -26,6 +27,7 @@ from braindecode_samba.evaluation.protocols import (
     from_scratch,
     linear_probe,
     nonlinear_probe,
+    samba,
 )
 
 _SCORES = ["dataset", "pipeline", "subject", "score"]
@@ -36,7 +38,7 @@ def make_pipelines(
     *,
     ch_names: Sequence[str],
     sfreq: float,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = "samba-e",
     seed: int = 0,
     device: str = "auto",
 ) -> dict[str, BaseEstimator]:
@@ -50,8 +52,7 @@ def make_pipelines(
     sfreq : float
         Sampling rate, Hz: the paradigm's ``resample``.
     checkpoint : str, path-like or None
-        Pretrained weights; None leaves fine-tuning out, and probes read a network with
-        random ones.
+        Pretrained weights; None: random ones, and fine-tuning is left out.
     seed : int
         Seed of everything that is drawn.
     device : str
@@ -62,26 +63,29 @@ def make_pipelines(
     dict of str to estimator
         For ``process`` of MOABB's evaluations.  Hash of the checkpoint, seed and
         version stand in the parameters as text, so that MOABB's stored scores are those
-        of these weights.
+        of these weights. In a cross-subject evaluation SAMBA aligns people, so the
+        baselines do it as well, by `Aligned`; probes don't.
     """
-    channels: dict[str, Any] = {"ch_names": tuple(ch_names), "sfreq": sfreq}
+    known: dict[str, Any] = {"ch_names": tuple(ch_names), "sfreq": sfreq}
     drawn: dict[str, Any] = {"device": device, "random_state": seed}
-    pipelines: dict[str, BaseEstimator] = {
+    baselines: dict[str, BaseEstimator] = {
         "CSP + LDA": csp_lda(sfreq=sfreq),
         "tangent space + LR": tangent_space(sfreq=sfreq),
         "band power + LR": band_power(sfreq=sfreq),
     }
     for name in _NETWORKS:
-        pipelines[name] = BraindecodeNet(name, sfreq=sfreq, **drawn)
-    pipelines["SAMBA from scratch"] = from_scratch(**channels, **drawn)
-    known = {"checkpoint": checkpoint, **channels, **drawn}
-    pipelines["SAMBA linear probe"] = linear_probe(**known)
-    pipelines["SAMBA non-linear probe"] = nonlinear_probe(**known)
+        baselines[name] = BraindecodeNet(name, sfreq=sfreq, **drawn)
+    known |= drawn
+    pipelines: dict[str, BaseEstimator] = {
+        "SAMBA": samba(checkpoint=checkpoint, **known),
+        "SAMBA from scratch": from_scratch(**known),
+        "SAMBA linear probe": linear_probe(checkpoint=checkpoint, **known),
+        "SAMBA non-linear probe": nonlinear_probe(checkpoint=checkpoint, **known),
+    }
     if checkpoint is not None:
-        pipelines["SAMBA fine-tuned"] = fine_tuned(**known)
-        solved = fine_tuned(**known, start="solved", max_epochs=0)
-        pipelines["SAMBA, head solved"] = solved
-    return pipelines
+        pipelines["SAMBA fine-tuned"] = fine_tuned(checkpoint=checkpoint, **known)
+    aligned = {name: Aligned(method) for name, method in baselines.items()}
+    return {**aligned, **pipelines}
 
 
 def benchmark_files() -> tuple[Path, Path]:
@@ -90,8 +94,8 @@ def benchmark_files() -> tuple[Path, Path]:
     Returns
     -------
     pipelines : pathlib.Path
-        Folder of the pipelines: linear probe, fine-tuning by gradients and with a
-        solved head, from scratch.
+        Folder of the pipelines: SAMBA as it comes, linear probe, gradients from
+        pretrained weights and from scratch.
     contexts : pathlib.Path
         The file that fixes band, window, rate and channels, which the pipelines count
         on: arrays of other channels are refused.

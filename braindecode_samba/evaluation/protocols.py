@@ -1,4 +1,4 @@
-"""How SAMBA is put to use on labelled windows: probes, fine-tuning, from scratch.
+"""How SAMBA is put to use on labelled windows: as it comes, probes, gradients.
 
 Each function gives a clone-able pipeline of scikit-learn whose parameters tell, as
 text, which weights and which seed it stands for.  The estimators themselves are in
@@ -24,7 +24,7 @@ from braindecode_samba.checkpoints.files import (
     read_checkpoint_files,
     short_hash,
 )
-from braindecode_samba.estimators.decoders import SAMBAClassifier, SAMBAFeatures
+from braindecode_samba.estimators import SAMBAClassifier, SAMBAFeatures
 from braindecode_samba.evaluation.nets import ProbeNet
 
 Checkpoint = str | os.PathLike[str]
@@ -120,9 +120,39 @@ def checkpoint_digest(checkpoint: Checkpoint | None) -> str:
     return f"{short_hash(files.sha256)}-{hashlib.sha256(config).hexdigest()[:8]}"
 
 
+def samba(
+    *,
+    checkpoint: Checkpoint | None = "samba-e",
+    random_state: int | None = None,
+    **classifier: Any,
+) -> Pipeline:
+    """Build SAMBA as it comes: a trained trunk, a solved head, people aligned.
+
+    Parameters
+    ----------
+    checkpoint : str, path-like or None
+        Trained weights; None: random ones.
+    random_state : int, optional
+        Seed.
+    **classifier
+        Further parameters of `braindecode_samba.SAMBAClassifier`, such as channels.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Classifier of whatever `braindecode_samba.SAMBAClassifier` reads.
+    """
+    solved = SAMBAClassifier(
+        checkpoint=checkpoint, random_state=random_state, **classifier
+    )
+    return _pipeline(checkpoint, random_state, classifier=solved)
+
+
 def linear_probe(
     *,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = "samba-e",
+    layer: str = "pool3",
+    pooling: str = "statistics",
     random_state: int | None = None,
     **features: Any,
 ) -> Pipeline:
@@ -135,12 +165,14 @@ def linear_probe(
     ----------
     checkpoint : str, path-like or None
         Pretrained weights; None: random ones, the probe's own baseline.
+    layer, pooling : str
+        As for `braindecode_samba.SAMBAFeatures`. The published probe reads nine
+        statistics of "pool3"; ``layer="all", pooling="logvar"`` reads what
+        `SAMBAFeatures` gives as it comes, which tells more.
     random_state : int, optional
         Seed.
     **features
-        Further parameters of `braindecode_samba.SAMBAFeatures`, such as channels and
-        ``layer``; by default its nine statistics of ``"pool3"`` are those of the
-        published probe.
+        Further parameters of `braindecode_samba.SAMBAFeatures`, such as channels.
 
     Returns
     -------
@@ -154,7 +186,11 @@ def linear_probe(
         checkpoint,
         random_state,
         features=SAMBAFeatures(
-            checkpoint=checkpoint, random_state=random_state, **features
+            checkpoint=checkpoint,
+            layer=layer,
+            pooling=pooling,
+            random_state=random_state,
+            **features,
         ),
         scaler=StandardScaler(),
         classifier=OneVsRestClassifier(regression),
@@ -163,7 +199,9 @@ def linear_probe(
 
 def nonlinear_probe(
     *,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = "samba-e",
+    layer: str = "pool3",
+    pooling: str = "statistics",
     max_epochs: int = 20,
     device: str = "auto",
     random_state: int | None = None,
@@ -173,7 +211,7 @@ def nonlinear_probe(
 
     Parameters
     ----------
-    checkpoint, random_state, **features
+    checkpoint, layer, pooling, random_state, **features
         As for `linear_probe`.
     max_epochs : int
         Passes over the features; the best epoch on held-out windows is kept.
@@ -190,25 +228,26 @@ def nonlinear_probe(
     braindecode_samba.evaluation.ProbeNet : The network and how it is trained.
     """
     drawn: dict[str, Any] = {"device": device, "random_state": random_state}
-    return _pipeline(
-        checkpoint,
-        random_state,
-        features=SAMBAFeatures(checkpoint=checkpoint, **drawn, **features),
-        classifier=ProbeNet(max_epochs=max_epochs, **drawn),
+    read = SAMBAFeatures(
+        checkpoint=checkpoint, layer=layer, pooling=pooling, **drawn, **features
     )
+    probe = ProbeNet(max_epochs=max_epochs, **drawn)
+    return _pipeline(checkpoint, random_state, features=read, classifier=probe)
 
 
 def fine_tuned(
     checkpoint: Checkpoint | None,
     *,
     trunk_lr_factor: float = 0.1,
-    start: str = "random",
     max_epochs: int = 15,
     lr: float = 1e-2,
     random_state: int | None = None,
     **classifier: Any,
 ) -> Pipeline:
-    """Build a classifier that starts from pretrained weights.
+    """Build a classifier that gradients train from pretrained weights on.
+
+    The head begins at random. For gradients from a solved head on, pass ``max_epochs``
+    to `samba`.
 
     Parameters
     ----------
@@ -216,10 +255,8 @@ def fine_tuned(
         Pretrained weights; None: random ones, see `from_scratch`.
     trunk_lr_factor : float
         Rate of the trunk, as a share of the head's.
-    start : {"random", "solved"}
-        Where the head begins, as for `braindecode_samba.SAMBAClassifier`.
     max_epochs : int
-        Passes over the training windows; with a solved head 0 leaves it at that.
+        Passes over the training windows.
     lr : float
         Highest rate of the head, which reads normalised powers and takes much higher
         rates than the trunk.
@@ -237,7 +274,7 @@ def fine_tuned(
     tuned = SAMBAClassifier(
         checkpoint=checkpoint,
         trunk_lr_factor=trunk_lr_factor,
-        start=start,
+        start="random",
         max_epochs=max_epochs,
         lr=lr,
         random_state=random_state,

@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from braindecode_samba.models.base import PositionedModel, shares_arguments
-from braindecode_samba.nn.heads import WindowFeatures
+from braindecode_samba.nn.heads import ReadingsHead, make_head, stage_variances
 from braindecode_samba.nn.long import goes_in_pieces, long_window_features
-from braindecode_samba.nn.recordings import Recording, encode_in_parts, samples_at_layer
+from braindecode_samba.nn.recordings import (
+    bad_steps_at_layer,
+    encode_in_parts,
+    samples_at_layer,
+)
 from braindecode_samba.scan.traced import is_traced
+from braindecode_samba.signals.annotated import set_apart
+from braindecode_samba.signals.continuous import Recording
 
 
 class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
@@ -39,14 +45,17 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
     spatial_init : {"distance", "published"}
         Start of the spatial embedding, see
         `braindecode_samba.nn.DistanceWeights`.
-    head : {"power", "variance", "components"}
+    head : {"power", "variance", "readings"}
         ``"power"`` (ours): log band power of the spatial embedding, each target against
         its surround, beside the log variance of the deeper stages. ``"variance"``: the
-        deeper stages alone. ``"components"`` (ours): ``"power"``, and beside it powers
-        of spatial components, which are weighted sums of all targets, and the log
-        variances of the first stage; estimators with ``start="solved"`` start it.
-    n_components : int
-        Number of components of ``head="components"``.
+        deeper stages alone. ``"readings"`` (ours): rhythms, patterns, evoked and steady
+        responses and all stages side by side (`braindecode_samba.nn.Readings`), which
+        the estimators solve without gradients.
+    numbers : bool
+        Whether the outputs are numbers and no classes, for ``head="readings"``.
+    evoked_seconds : float
+        How much of a window, from its start, ``head="readings"`` reads for what is
+        locked to its start.
     surround : float
         Start of the strength with which the head subtracts a target's surround,
         which is learned. 1 serves recordings as they are; 0 those that were whitened
@@ -92,23 +101,26 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
     @shares_arguments
     def __init__(
         self,
-        *,
+        *signals: Any,
         head: str = "power",
         surround: float = 1.0,
-        n_components: int = 8,
+        numbers: bool = False,
+        evoked_seconds: float = 1.0,
         activation: type[nn.Module] = nn.ELU,
         drop_prob: float = 0.5,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
-        self.head = WindowFeatures(
+        super().__init__(*signals, **shared)
+        self.head = make_head(
+            head,
             self.trunk.spatial.target_positions,
             self.trunk.signal.model_sfreq,
-            kind=head,
+            self.n_outputs,
+            numbers=numbers,
+            evoked_seconds=evoked_seconds,
+            surround=surround,
             activation=activation,
             drop_prob=drop_prob,
-            surround=surround,
-            n_components=n_components,
         )
         self.final_layer = nn.Linear(self.head.n_features, self.n_outputs)
 
@@ -151,14 +163,10 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
                 features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
-            features = self.head(
-                stages.signals,
-                stages.weights,
-                stages.encoder1,
-                stages.encoder2,
-                stages.encoder3,
-                stages.mediator,
+            variances = stage_variances(
+                stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
             )
+            features = self.head(x, stages.signals, stages.weights, variances, ch_mask)
         if not torch.jit.is_scripting():
             if return_features:
                 return {"features": features, "cls_token": None}  # type: ignore[return-value]
@@ -181,6 +189,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         *,
         pos: Tensor | None = None,
         ch_mask: Tensor | None = None,
+        bad: str = "mark",
     ) -> NDArray[np.float32]:
         """Signals of one stage for a whole recording, in bounded memory.
 
@@ -203,6 +212,12 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
             else those of the model.
         ch_mask : Tensor of bool, shape (n_chans,), optional
             True where a channel is present.
+        bad : {"mark", "nan", "use"}
+            What becomes of stretches of a Raw that annotations call bad. They count
+            neither for scales nor for statistics, and the network meets silence there:
+            what they hold changes nothing outside. ``"mark"``: results inside are
+            masked, in an array of `numpy.ma`. ``"nan"``: they are NaN. ``"use"``: the
+            stretches are used as any other.
 
         Returns
         -------
@@ -219,7 +234,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         ``scale="window"`` means the recording here. A scale that was set for
         ``scale="recording"`` is taken; without one, it is measured on this recording.
         """
-        source = Recording(recording, self.trunk.signal.sfreq)
+        source = Recording(recording, self.trunk.signal.sfreq, bad)
         n_times = samples_at_layer(self.trunk, source, layer)
         signals: NDArray[np.float32] | None = None
         stop = 0
@@ -230,10 +245,11 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
             signals[:, stop : stop + new.shape[1]] = new
             stop += new.shape[1]
         assert signals is not None  # a recording of 8 samples reaches every layer
-        return signals
+        inside = bad_steps_at_layer(self.trunk, source, layer).numpy()
+        return set_apart(signals.T, inside, bad).T
 
     def reset_head(self, n_outputs: int) -> None:
-        """Replace the last layer by a fresh one.
+        """Replace the last layer by a fresh one, and readings by unsolved ones.
 
         Parameters
         ----------
@@ -242,6 +258,9 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         """
         self._set_n_outputs(n_outputs)  # type: ignore[operator]
         weight = self.final_layer.weight
+        if isinstance(self.head, ReadingsHead):
+            targets = self.trunk.spatial.target_positions
+            self.head = self.head.for_outputs(targets, n_outputs)
         self.final_layer = nn.Linear(
             self.head.n_features, n_outputs, device=weight.device, dtype=weight.dtype
         )

@@ -1,8 +1,10 @@
 """Layers of SAMBA, and whole recordings through them."""
 
-from braindecode_samba.nn.heads import BandPower, WindowFeatures
+from braindecode_samba.nn.heads import BandPower, ReadingsHead, WindowFeatures
 from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.nn.measures import WindowMeasures
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.nn.readings import Readings
 from braindecode_samba.nn.scaling import (
     SignalInput,
     min_times,
@@ -36,11 +38,14 @@ __all__ = [
     "MultiBranchEmbedding",
     "MultiHeadDifferentialMamba",
     "Positions",
+    "Readings",
+    "ReadingsHead",
     "ResidualMamba",
     "SignalInput",
     "Stages",
     "Trunk",
     "WindowFeatures",
+    "WindowMeasures",
     "log_variance",
     "min_times",
     "nine_statistics",

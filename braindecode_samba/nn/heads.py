@@ -10,20 +10,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braindecode_samba.nn.pooling import log_variance
+from braindecode_samba.nn.measures import DECIMATION, WindowMeasures, bandpass_filter
+from braindecode_samba.nn.pooling import log_variance, make_dropout
+from braindecode_samba.nn.readings import Readings
 from braindecode_samba.nn.spatial import HEAD_RADIUS
 from braindecode_samba.nn.unet import N_DEEP_FEATURES, N_FEATURES
 from braindecode_samba.scan.traced import is_traced
 
 # mu and beta: the rhythms that movement, imagery, rest and effort change
 _BANDS_HZ = ((8.0, 13.0), (13.0, 30.0))
-# both at once, for spatial components
-_BROAD_HZ = (8.0, 30.0)
-HEADS = ("power", "variance", "components")
-_TAPS = 65
+HEADS = ("power", "variance", "readings")
 # sharpness of a target's surround, as `kappa` of `DistanceWeights`: small is wide
 _SURROUND_KAPPA = 2.0
 _N_DEEP = 32
+# log variances over time of the encoder's three scales and of the mediator
+N_VARIANCES = 2 * N_FEATURES + 2 * N_DEEP_FEATURES
+_MOST_POINTS = 64
+
+
+def stage_variances(x1: Tensor, x2: Tensor, x3: Tensor, mediated: Tensor) -> Tensor:
+    """Log variances over time of the deeper stages, (batch, N_VARIANCES).
+
+    Parameters
+    ----------
+    x1, x2, x3, mediated : Tensor, shape (batch, features, times)
+        Scales of the encoder, and the output of the mediator.
+    """
+    stages = [
+        log_variance(x1),
+        log_variance(x2),
+        log_variance(x3),
+        log_variance(mediated),
+    ]
+    return torch.cat(stages, dim=1)
 
 
 class BandPower(nn.Module):
@@ -47,9 +66,6 @@ class BandPower(nn.Module):
     surround : float
         Start of the strength of the subtraction: 1 removes what a target shares with
         its surround, 0 nothing.
-    n_components : int
-        Number of further powers, from 8 to 30 Hz, each of a learnt weighted sum of the
-        targets, of either sign.
 
     Raises
     ------
@@ -65,7 +81,6 @@ class BandPower(nn.Module):
         target_positions: Tensor,
         sfreq: float,
         surround: float = 1.0,
-        n_components: int = 0,
     ) -> None:
         super().__init__()
         if not math.isfinite(surround):
@@ -80,16 +95,10 @@ class BandPower(nn.Module):
         distance = torch.cdist(target_positions, target_positions) / HEAD_RADIUS
         weights = (-_SURROUND_KAPPA * distance.square()).softmax(-1)
         self.register_buffer("around", weights, persistent=False)
-        bands = (*_BANDS_HZ, _BROAD_HZ) if n_components else _BANDS_HZ
-        filters = torch.stack([bandpass_filter(*band, sfreq) for band in bands])
+        filters = torch.stack([bandpass_filter(*band, sfreq) for band in _BANDS_HZ])
         self.register_buffer("filters", filters.unsqueeze(1), persistent=False)
         self.strength = nn.Parameter(torch.tensor(float(surround)))
-        self.n_at_targets: int = len(_BANDS_HZ) * len(target_positions)
-        self.n_features: int = self.n_at_targets + n_components
-        self.components: nn.Parameter | None = None
-        if n_components:
-            start = torch.randn(n_components, len(target_positions))
-            self.components = nn.Parameter(start / math.sqrt(len(target_positions)))
+        self.n_features: int = len(_BANDS_HZ) * len(target_positions)
 
     def forward(self, signals: Tensor, mixing: Tensor) -> Tensor:
         """Compute the log band powers.
@@ -103,8 +112,8 @@ class BandPower(nn.Module):
 
         Returns
         -------
-        Tensor, shape (batch, n_targets * bands + n_components)
-            The bands of one target side by side, then the components.
+        Tensor, shape (batch, n_targets * bands)
+            The bands of one target side by side.
         """
         return self.log_power(self.covariances(signals), mixing)
 
@@ -149,21 +158,10 @@ class BandPower(nn.Module):
         shares = _widest(mixing)
         around = torch.matmul(_widest(self.around), shares)
         against = (shares - self.strength * around).unsqueeze(-3)
-        components = self.components
-        if components is None:
-            return _log_powers(against, covariance, mixing.dtype)
-        at_targets = _log_powers(against, covariance[:, :-1], mixing.dtype)
-        mixed = torch.matmul(_widest(components), shares).unsqueeze(-3)
-        of_components = _log_powers(mixed, covariance[:, -1:], mixing.dtype)
-        return torch.cat([at_targets, of_components], dim=1)
-
-    def at_targets(self, signals: Tensor, mixing: Tensor) -> Tensor:
-        """Covariances (batch, n_targets, n_targets) in the broad band, of trace 1."""
-        shares = _widest(mixing)
-        covariance = self.covariances(signals)[:, -1]
-        covariance = torch.matmul(torch.matmul(shares, covariance), shares.mT)
-        trace = covariance.diagonal(dim1=1, dim2=2).sum(-1)
-        return covariance / trace.clamp(min=1e-12)[:, None, None]
+        power = (torch.matmul(against, covariance) * against).sum(-1)
+        # far below the power of any EEG in robust standard deviations
+        logs = torch.log(power.clamp(min=0.0) + 1e-4).to(mixing.dtype)
+        return logs.transpose(1, 2).flatten(1)
 
 
 class WindowFeatures(nn.Module):
@@ -175,28 +173,22 @@ class WindowFeatures(nn.Module):
         Targets of the spatial embedding, metres.
     sfreq : float
         Rate of the model, Hz.
-    kind : {"power", "variance", "components"}
+    kind : {"power", "variance"}
         ``"variance"``: log variance over time of the encoder's three scales and of the
         mediator, narrowed to 32. ``"power"``: the log band power of the spatial
-        embedding as well. ``"components"``: further the power of spatial components
-        and the variances of the first scale as they are; all these are standardised.
+        embedding as well.
     activation : type of nn.Module
         Activation behind the layer that narrows the deep features.
     drop_prob : float
         Dropout of the features.
-    surround, n_components
-        As for `BandPower`; components with ``kind="components"`` alone.
+    surround : float
+        As for `BandPower`.
 
     Raises
     ------
     ValueError
-        If ``kind`` is unknown, or as for `BandPower`.
+        As for `BandPower`.
     """
-
-    centre: Tensor
-    spread: Tensor
-    # TorchScript leaves out what does not apply
-    standardised: torch.jit.Final[bool]
 
     def __init__(
         self,
@@ -206,116 +198,192 @@ class WindowFeatures(nn.Module):
         activation: type[nn.Module] = nn.ELU,
         drop_prob: float = 0.5,
         surround: float = 1.0,
-        n_components: int = 8,
     ) -> None:
         super().__init__()
-        if kind not in HEADS:
-            raise ValueError(f"head={kind!r} is unknown; pass one of {HEADS}")
-        if n_components < 1:
-            raise ValueError(
-                f"n_components={n_components}: pass 1 or more, or head='power'"
-            )
-        n_variances = 2 * N_FEATURES + 2 * N_DEEP_FEATURES
         self.deep = nn.Sequential(
-            nn.LayerNorm(n_variances), nn.Linear(n_variances, _N_DEEP), activation()
+            nn.LayerNorm(N_VARIANCES), nn.Linear(N_VARIANCES, _N_DEEP), activation()
         )
         self.band_power: BandPower | None = None
         self.power_norm: nn.LayerNorm | None = None
-        self.standardised = kind == "components"
-        n_measured = 0
-        if kind != "variance":
-            n_components = n_components if self.standardised else 0
-            power = BandPower(target_positions, sfreq, surround, n_components)
+        self.n_features: int = _N_DEEP
+        if kind == "power":
+            power = BandPower(target_positions, sfreq, surround)
             self.band_power = power
-            self.power_norm = nn.LayerNorm(power.n_at_targets)
-            n_measured = power.n_features + (N_FEATURES if self.standardised else 0)
-        if self.standardised:
-            # of the training windows: whoever trains sets them
-            self.register_buffer("centre", torch.zeros(n_measured))
-            self.register_buffer("spread", torch.ones(n_measured))
-        self.n_measured: int = n_measured
-        self.n_first: int = N_FEATURES
-        self.n_features: int = n_measured + _N_DEEP
-        self.dropout = nn.Dropout(drop_prob)
+            self.power_norm = nn.LayerNorm(power.n_features)
+            self.n_features = power.n_features + _N_DEEP
+        self.dropout = make_dropout(drop_prob)
 
     def forward(
         self,
+        x: Tensor,
         signals: Tensor,
         mixing: Tensor,
-        x1: Tensor,
-        x2: Tensor,
-        x3: Tensor,
-        mediated: Tensor,
+        variances: Tensor,
+        ch_mask: Tensor | None = None,
     ) -> Tensor:
         """Compute the features of windows.
 
         Parameters
         ----------
-        signals, mixing : Tensor
-            As for `BandPower`.
-        x1, x2, x3, mediated : Tensor, shape (batch, features, times)
-            Scales of the encoder, and the output of the mediator.
+        x, signals, mixing, variances, ch_mask
+            As for `WindowMeasures`; the head needs neither ``x`` nor ``ch_mask``.
 
         Returns
         -------
         Tensor, shape (batch, n_features)
             Features.
         """
-        variances = [
-            log_variance(x1),
-            log_variance(x2),
-            log_variance(x3),
-            log_variance(mediated),
-        ]
         power: Tensor | None = None
         if self.band_power is not None:
             power = self.band_power(signals, mixing)
-        return self.combine(power, torch.cat(variances, dim=1))
+        return self.combine(power, variances)
 
     def combine(self, power: Tensor | None, variances: Tensor) -> Tensor:
         """Features of a window from its log band powers and log variances."""
         features = self.deep(variances)
         if self.power_norm is not None and power is not None:
-            assert self.band_power is not None  # what the norm is for
-            n = self.band_power.n_at_targets
-            measured = self.power_norm(power[:, :n])
-            if self.standardised:
-                first = variances[:, : self.n_first]
-                measured = torch.cat([measured, power[:, n:], first], dim=1)
-                measured = (measured - self.centre) / self.spread
-            features = torch.cat([measured, features], dim=1)
+            features = torch.cat([self.power_norm(power), features], dim=1)
         return self.dropout(features)
 
 
-def _log_powers(shares: Tensor, covariance: Tensor, dtype: torch.dtype) -> Tensor:
-    """Log of m' C m for each row m of the shares, the bands of one side by side."""
-    power = (torch.matmul(shares, covariance) * shares).sum(-1)
-    # far below the power of any EEG in robust standard deviations
-    logs = torch.log(power.clamp(min=0.0) + 1e-4).to(dtype)
-    return logs.transpose(1, 2).flatten(1)
+class ReadingsHead(nn.Module):
+    """Readings of a window: everything that may tell windows apart, side by side.
+
+    Parameters
+    ----------
+    target_positions : Tensor, shape (n_targets, 3)
+        Targets of the spatial embedding, metres.
+    sfreq : float
+        Rate of the model, Hz.
+    n_outputs : int
+        Outputs of the model.
+    numbers : bool
+        Whether these are numbers and no classes.
+    evoked_seconds : float
+        How much of a window, from its start, is read for evoked responses.
+    drop_prob : float
+        Dropout of the features.
+
+    Raises
+    ------
+    ValueError
+        As for `WindowMeasures`.
+    """
+
+    def __init__(
+        self,
+        target_positions: Tensor,
+        sfreq: float,
+        n_outputs: int,
+        numbers: bool = False,
+        evoked_seconds: float = 1.0,
+        drop_prob: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.sfreq: float = sfreq
+        self.numbers: bool = numbers
+        self.evoked_seconds: float = evoked_seconds
+        n_samples = math.ceil(evoked_seconds * sfreq / DECIMATION)
+        samples_per_point = max(1, math.ceil(n_samples / _MOST_POINTS))
+        n_points = max(1, math.ceil(n_samples / samples_per_point))
+        self.measures = WindowMeasures(
+            target_positions, sfreq, n_points, samples_per_point
+        )
+        self.readings = Readings(
+            target_positions, self.measures, n_outputs, N_VARIANCES, numbers
+        )
+        self.n_features: int = self.readings.n_features
+        self.dropout = make_dropout(drop_prob)
+
+    def forward(
+        self,
+        x: Tensor,
+        signals: Tensor,
+        mixing: Tensor,
+        variances: Tensor,
+        ch_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the features of windows.
+
+        Parameters
+        ----------
+        x, signals, mixing, variances, ch_mask
+            As for `WindowMeasures`.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_features)
+            Features.
+        """
+        measured = self.measures(x, signals, mixing, variances, ch_mask)
+        return self.dropout(self.readings(measured))
+
+    def for_outputs(self, target_positions: Tensor, n_outputs: int) -> "ReadingsHead":
+        """Make a fresh head for another number of outputs: patterns are theirs.
+
+        Parameters
+        ----------
+        target_positions : Tensor, shape (n_targets, 3)
+            Targets, metres.
+        n_outputs : int
+            Outputs.
+
+        Returns
+        -------
+        ReadingsHead
+            On the device and in the dtype of the targets.
+        """
+        head = ReadingsHead(
+            target_positions.float().cpu(),
+            self.sfreq,
+            n_outputs,
+            self.numbers,
+            self.evoked_seconds,
+            self.dropout.p,
+        )
+        return head.to(target_positions).train(self.training)
+
+
+def make_head(
+    kind: str,
+    target_positions: Tensor,
+    sfreq: float,
+    n_outputs: int,
+    *,
+    numbers: bool,
+    evoked_seconds: float,
+    surround: float,
+    activation: type[nn.Module],
+    drop_prob: float,
+) -> WindowFeatures | ReadingsHead:
+    """Make a head by its name; for its options see `braindecode_samba.SAMBA`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such head, or as for the head.
+    """
+    if kind not in HEADS:
+        raise ValueError(f"head={kind!r} is unknown; pass one of {HEADS}")
+    if kind == "readings":
+        return ReadingsHead(
+            target_positions,
+            sfreq,
+            n_outputs,
+            numbers=numbers,
+            evoked_seconds=evoked_seconds,
+            drop_prob=drop_prob,
+        )
+    return WindowFeatures(
+        target_positions,
+        sfreq,
+        kind=kind,
+        activation=activation,
+        drop_prob=drop_prob,
+        surround=surround,
+    )
 
 
 def _widest(x: Tensor) -> Tensor:
     """Take what no autocast narrows; Apple's GPUs have float32 at most."""
     return x if x.device.type == "mps" else x.double()
-
-
-def bandpass_filter(low: float, high: float, sfreq: float) -> Tensor:
-    """Symmetric FIR filter of 65 taps: the difference of two windowed low-passes.
-
-    Parameters
-    ----------
-    low, high : float
-        Edges of the band, Hz, below half the rate.
-    sfreq : float
-        Rate, Hz.
-
-    Returns
-    -------
-    Tensor, shape (65,)
-        The filter.
-    """
-    t = torch.arange(_TAPS) - _TAPS // 2
-    high, low = 2 * high / sfreq, 2 * low / sfreq
-    ideal = high * torch.sinc(high * t) - low * torch.sinc(low * t)
-    return ideal * torch.hamming_window(_TAPS, periodic=False)

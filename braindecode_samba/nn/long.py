@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braindecode_samba.nn.heads import WindowFeatures
+from braindecode_samba.nn.heads import BandPower, ReadingsHead, WindowFeatures
 from braindecode_samba.nn.pieces import Convolution, Moments, Recurrence, TrunkPieces
 from braindecode_samba.nn.pooling import variance
 from braindecode_samba.nn.spatial import CoordinateReadout
@@ -36,7 +36,7 @@ def goes_in_pieces(x: Tensor) -> bool:
 
 def long_window_features(
     trunk: Trunk,
-    head: WindowFeatures,
+    head: WindowFeatures | ReadingsHead,
     x: Tensor,
     pos: Tensor | None,
     ch_mask: Tensor | None,
@@ -56,20 +56,22 @@ def long_window_features(
         What ``head`` makes of the stages of ``trunk``.
     """
     _, signals, weights = trunk.begin(x, pos, ch_mask)
+    band_power = head.band_power if isinstance(head, WindowFeatures) else None
     rows = [
-        _features_of_one(trunk, head, signals[i : i + 1], _row(weights, i))
+        _features_of_one(trunk, band_power, signals[i : i + 1], _row(weights, i))
         for i in range(len(signals))
     ]
     powers = [power for power, _ in rows if power is not None]
     variances = torch.cat([variance for _, variance in rows])
+    if isinstance(head, ReadingsHead):
+        return head(x, signals, weights, variances, ch_mask)
     return head.combine(torch.cat(powers) if powers else None, variances)
 
 
 def _features_of_one(
-    trunk: Trunk, head: WindowFeatures, signals: Tensor, weights: Tensor
+    trunk: Trunk, band_power: BandPower | None, signals: Tensor, weights: Tensor
 ) -> tuple[Tensor | None, Tensor]:
     pieces = TrunkPieces(trunk, weights, "pool3")
-    band_power = head.band_power
     bands = None if band_power is None else Convolution(band_power.filters, None)
     covariances = []
     moments = {name: Moments() for name in ("encoder1", "encoder2", "encoder3")}

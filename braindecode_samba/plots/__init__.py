@@ -1,4 +1,4 @@
-"""Figures: maps over the scalp, rebuilt signals, embeddings, attributions.
+"""Figures: evidence, maps over the scalp, rebuilt signals, embeddings, attributions.
 
 Every function draws into the axes that it is given, or into a new figure of pyplot, and
 returns the figure.  Maps are drawn by MNE.
@@ -8,7 +8,11 @@ simulated EEG, whose sources are known, it points at them; attributions do so le
 and spatial weights not at all.
 """
 
-from braindecode_samba.plots.decisions import plot_attribution, plot_decision_pattern
+from braindecode_samba.plots.decisions import (
+    plot_attribution,
+    plot_decision_pattern,
+    plot_evidence,
+)
 from braindecode_samba.plots.interpretation import (
     BANDS,
     attribute_decision,
@@ -41,6 +45,7 @@ __all__ = [
     "plot_attribution",
     "plot_decision_pattern",
     "plot_embedding",
+    "plot_evidence",
     "plot_reconstruction",
     "plot_scalp_map",
     "plot_spatial_weights",

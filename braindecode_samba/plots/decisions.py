@@ -1,4 +1,4 @@
-"""Decisions in pictures: the rhythms that go with them, and what they are made of.
+"""Decisions in pictures: what was read, the rhythms that go with it, and where.
 
 The numbers come from `braindecode_samba.plots.interpretation`.
 """
@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import uniform_filter1d
 from sklearn.base import is_classifier
 
-from braindecode_samba.estimators.training import Decoder
+from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.plots.interpretation import (
     BANDS,
     attribute_decision,
+    check_decoder,
     decision_pattern,
     read_one_montage,
 )
@@ -30,6 +31,55 @@ from braindecode_samba.plots.scalp import (
 _SMOOTHING_SECONDS = 0.1
 
 
+def plot_evidence(estimator: Decoder, *, axes: Axes | None = None) -> Figure:
+    """Draw what each reading of a solved head was worth.
+
+    Parameters
+    ----------
+    estimator : SAMBAClassifier or SAMBARegressor
+        Fitted, with a solved head.
+    axes : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib Figure
+        That of the axes. Bars: the share of the targets' variance that a reading
+        explains alone, in people who were held out (or, where nobody is known, in
+        windows that were). Dark are readings that the decoder uses: what others know,
+        these know too. A reading that explains nothing has no bar.
+
+    Raises
+    ------
+    ValueError
+        If the head was not solved.
+    TypeError
+        If estimator is of another kind.
+    """
+    check_decoder(estimator)
+    table = estimator.evidence_
+    if table is None:
+        raise ValueError(
+            "the head was not solved, so nothing is known of its readings: fit with "
+            "start='solved'"
+        )
+    explained = 100 * np.maximum(table["explained"].to_numpy(), 0)
+    used = table["weight"].to_numpy() > 0
+    (panel,) = take_panels(axes, 1, (5.2, 3.6))
+    places = np.arange(len(table))[::-1]
+    for chosen, colour, label in (
+        (used, "C0", "used"),
+        (~used, "0.8", "not used beside these"),
+    ):
+        if (explained[chosen] > 0).any():
+            panel.barh(places[chosen], explained[chosen], color=colour, label=label)
+    panel.set_yticks(places, list(table.index))
+    panel.set(xlabel="explained alone, out of fold (%)", title="What the head reads")
+    panel.set_xlim(0, max(1.1 * explained.max(), 1))
+    panel.legend(loc="lower right", frameon=False)
+    return panel.figure  # type: ignore[return-value]
+
+
 def plot_decision_pattern(
     estimator: Decoder,
     X: Any,
@@ -37,7 +87,6 @@ def plot_decision_pattern(
     groups: ArrayLike | None = None,
     target: Any = None,
     bands: Mapping[str, tuple[float, float]] = BANDS,
-    recorded: Any = None,
     axes: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw how band power goes with the decision: the map that points at sources.
@@ -46,7 +95,7 @@ def plot_decision_pattern(
     ----------
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
-    X, groups, target, bands, recorded
+    X, groups, target, bands
         See `braindecode_samba.plots.decision_pattern`.
     axes : matplotlib Axes or sequence of these, optional
         Where to draw, one for each band.
@@ -64,9 +113,7 @@ def plot_decision_pattern(
         many axes as bands.
     """
     electrodes = read_one_montage(estimator, X).chs_info
-    pattern = decision_pattern(
-        estimator, X, groups=groups, target=target, bands=bands, recorded=recorded
-    )
+    pattern = decision_pattern(estimator, X, groups=groups, target=target, bands=bands)
     info, sphere = lay_out_electrodes(electrodes or [])
     panels = take_panels(axes, len(bands), (3.2, 3.4))
     for panel, values, (name, (low, high)) in zip(
@@ -92,6 +139,7 @@ def plot_attribution(
     estimator: Decoder,
     X: Any,
     *,
+    groups: ArrayLike | None = None,
     target: Any = None,
     method: str = "integrated_gradients",
     axes: Sequence[Axes] | None = None,
@@ -104,7 +152,7 @@ def plot_attribution(
     ----------
     estimator : SAMBAClassifier or SAMBARegressor
         Fitted.
-    X, target, method
+    X, groups, target, method
         See `braindecode_samba.plots.attribute_decision`; sizes are averaged
         over windows.
     axes : sequence of two matplotlib Axes, optional
@@ -124,7 +172,10 @@ def plot_attribution(
         As `braindecode_samba.plots.attribute_decision`.
     """
     electrodes = read_one_montage(estimator, X).chs_info
-    sizes = np.abs(attribute_decision(estimator, X, target=target, method=method))
+    shares = attribute_decision(
+        estimator, X, groups=groups, target=target, method=method
+    )
+    sizes = np.abs(shares)
     sizes = 100 * sizes.mean(0) / max(sizes.mean(0).sum(), np.finfo(np.float32).tiny)
     left, right = take_panels(axes, 2, (4.5, 3.6))
     title = f"Attribution ({method.replace('_', ' ')})"

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from braindecode_samba.estimators.training import Decoder
+from braindecode_samba.estimators.decoder import Decoder
+from braindecode_samba.estimators.running import at_rate
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import SignalInput
-from braindecode_samba.signals.inputs import Windows, read_windows
+from braindecode_samba.signals.inputs import Windows
 from braindecode_samba.signals.powers import mean_power
 
 BANDS: Mapping[str, tuple[float, float]] = {
@@ -66,7 +66,6 @@ def decision_pattern(
     groups: ArrayLike | None = None,
     target: Any = None,
     bands: Mapping[str, tuple[float, float]] = BANDS,
-    recorded: Any = None,
 ) -> NDArray[np.float64]:
     r"""Tell how band power at each electrode goes with the decision.
 
@@ -84,16 +83,15 @@ def decision_pattern(
     X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
         Windows of one montage, some dozens at least; best those not trained on.
     groups : array-like, shape (n_windows,), optional
-        Subjects or recordings: only differences within each count, so that one with
-        strong rhythms or a biased decision does not make the map.
+        The recording of each window, as for ``predict``: only differences within each
+        count, so that one with strong rhythms or a biased decision does not make the
+        map. The map is of the electrodes as they were recorded, also where the decoder
+        aligns them.
     target : label, int or None
         The class that speaks where the evidence is high, by default the second of two;
         for a regressor the number of the estimated column, by default the only one.
     bands : mapping of str to (float, float)
         Lowest and highest frequency, Hz.
-    recorded : like X, optional
-        The same windows as they were recorded, if X was aligned or otherwise mixed: the
-        map is one of their electrodes. By default X.
 
     Returns
     -------
@@ -111,18 +109,12 @@ def decision_pattern(
     Haufe et al., NeuroImage 87, 96-110, 2014, doi:10.1016/j.neuroimage.2013.10.067,
     equation 7, for the linear case.
     """
-    windows = read_one_montage(estimator, X if recorded is None else recorded)
+    windows = read_one_montage(estimator, X, groups)
     n_windows = len(windows.x)
-    belonging = np.zeros(n_windows) if groups is None else np.asarray(groups)
-    check_consistent_length(windows.x, belonging)
+    belonging = np.zeros(n_windows) if windows.groups is None else windows.groups
     column = _column(estimator, target)
     power = log_band_power(windows.x, windows.sfreq, bands)
-    evidence = _evidence(estimator, X)[:, column]
-    if len(evidence) != n_windows:
-        raise ValueError(
-            f"recorded holds {n_windows} windows and X {len(evidence)}: pass the same "
-            "windows before and after alignment"
-        )
+    evidence = _evidence(estimator, X, groups)[:, column]
     evidence = _within(evidence, belonging)
     spread = evidence.std()
     if not spread > 0:
@@ -133,7 +125,9 @@ def decision_pattern(
     return np.tensordot(evidence, _within(power, belonging), 1) / (n_windows * spread)
 
 
-def read_one_montage(estimator: Decoder, X: Any) -> Windows:
+def read_one_montage(
+    estimator: Decoder, X: Any, groups: ArrayLike | None = None
+) -> Windows:
     """Read windows for a fitted estimator; all must have the same electrodes.
 
     Parameters
@@ -142,6 +136,8 @@ def read_one_montage(estimator: Decoder, X: Any) -> Windows:
         Fitted.
     X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
         Windows.
+    groups : array-like, shape (n_windows,), optional
+        As for ``predict``.
 
     Returns
     -------
@@ -153,23 +149,36 @@ def read_one_montage(estimator: Decoder, X: Any) -> Windows:
     ValueError, TypeError
         If estimator or windows can't be used.
     """
+    check_decoder(estimator)
+    windows = estimator._read_more(X, groups=groups)
+    if not windows.names:
+        raise ValueError(
+            "X holds windows of several montages: pass those of one montage at a time"
+        )
+    return windows
+
+
+def check_decoder(estimator: Decoder) -> None:
+    """Refuse what is no fitted decoder.
+
+    Parameters
+    ----------
+    estimator : SAMBAClassifier or SAMBARegressor
+        Fitted.
+
+    Raises
+    ------
+    TypeError
+        If it is of another kind.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
     if not isinstance(estimator, Decoder):
         raise TypeError(
             f"estimator is a {type(estimator).__name__}: pass a SAMBAClassifier or a "
             "SAMBARegressor"
         )
     check_is_fitted(estimator)
-    windows = read_windows(
-        X,
-        ch_names=estimator.ch_names,
-        chs_info=estimator.chs_info,
-        sfreq=estimator.sfreq,
-    )
-    if not windows.names:
-        raise ValueError(
-            "X holds windows of several montages: pass those of one montage at a time"
-        )
-    return windows
 
 
 def _within(values: NDArray[np.float64], groups: NDArray[Any]) -> NDArray[np.float64]:
@@ -180,12 +189,15 @@ def _within(values: NDArray[np.float64], groups: NDArray[Any]) -> NDArray[np.flo
     return centred
 
 
-def _evidence(estimator: Decoder, X: Any) -> NDArray[np.float64]:
+def _evidence(
+    estimator: Decoder, X: Any, groups: ArrayLike | None
+) -> NDArray[np.float64]:
     """Centred logits (n, n_classes) of a classifier, or estimates (n, n_targets)."""
     if not is_classifier(estimator):
-        estimates = cast(Any, estimator).predict(X)
+        estimates = cast(Any, estimator).predict(X, groups=groups)
         return np.asarray(estimates, np.float64).reshape(len(estimates), -1)
-    values = np.asarray(cast(Any, estimator).decision_function(X), np.float64)
+    found = cast(Any, estimator).decision_function(X, groups=groups)
+    values = np.asarray(found, np.float64)
     if values.ndim == 1:
         return np.stack([-values, values], axis=1) / 2
     return values - values.mean(1, keepdims=True)
@@ -232,6 +244,7 @@ def attribute_decision(
     estimator: Decoder,
     X: Any,
     *,
+    groups: ArrayLike | None = None,
     target: Any = None,
     method: str = "integrated_gradients",
 ) -> NDArray[np.float32]:
@@ -247,6 +260,8 @@ def attribute_decision(
         Fitted.
     X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
         Windows of one montage; about a second each with integrated gradients.
+    groups : array-like, shape (n_windows,), optional
+        As for ``predict``: what is shared out are the signals behind the alignment.
     target : label, int or None
         The class whose evidence (its logit less the mean of all) is shared out, by
         default each window's most probable one; for a regressor the number of the
@@ -276,14 +291,16 @@ def attribute_decision(
     from braindecode import visualization
 
     share_out = getattr(visualization, method)
-    windows = read_one_montage(estimator, X)
+    windows = read_one_montage(estimator, X, groups)
     if target is None and is_classifier(estimator):
-        columns = _evidence(estimator, X).argmax(1)
+        columns = _evidence(estimator, X, groups).argmax(1)
     else:
         columns = np.full(len(windows.x), _column(estimator, target))
     device = estimator.model_.final_layer.weight.device
     pos = torch.from_numpy(windows.positions).float()
-    network = _Evidence(estimator.model_, pos, is_classifier(estimator)).to(device)
+    model = at_rate(estimator.model_, windows.sfreq)
+    network = _Evidence(model, pos, is_classifier(estimator)).to(device)
+    windows, _ = estimator._alignment.apply(windows)
     rows = []
     # one by one: each window becomes a batch of 50 on its path
     for x, column in zip(windows.x, columns, strict=True):

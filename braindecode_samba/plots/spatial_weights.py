@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from braindecode_samba.estimators.training import seeded
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.spatial import DistanceWeights
 from braindecode_samba.signals.inputs import Channels
 from braindecode_samba.signals.positions import positions_from_chs_info
@@ -170,6 +170,6 @@ def with_spatial_start(model: Any) -> Network:
             "pass a copy of it from before training"
         )
     place = spatial.target_positions
-    with seeded(0, "cpu"):
+    with seeded(0):
         spatial.weights = DistanceWeights("distance").to(place.device, place.dtype)
     return start

@@ -12,26 +12,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
-import skorch
 import torch
 from skorch.callbacks import GradientNormClipping, PassthroughScoring
 from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from braindecode_samba.estimators.training import (
-    adamw,
-    choose_device,
-    draw_seed,
-    seeded,
-)
+from braindecode_samba.estimators.base import choose_device, draw_seed
+from braindecode_samba.estimators.callbacks import as_list, check_watchers
+from braindecode_samba.estimators.finetuning import adamw
+from braindecode_samba.estimators.interrupts import Interruptible, attributes_kept
 from braindecode_samba.models import SAMBAReconstructor
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.batches import (
     LengthBatchSampler,
     collate,
     window_lengths,
 )
+from braindecode_samba.pretraining.callbacks import TrainingCheckpoint
 from braindecode_samba.pretraining.choice import Masking
 from braindecode_samba.pretraining.losses import LossSums, TimeFrequencyLoss
 from braindecode_samba.pretraining.reconstruction import (
@@ -49,7 +48,7 @@ _MAX_GRADIENT_NORM = 1.0
 _PARTS = ("time", "frequency", "envelope")
 
 
-class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
+class SAMBAPretrainer(Rebuilder, Interruptible):
     r"""Pretrain SAMBA: rebuild windows of EEG of which a part is hidden.
 
     AdamW without decay of biases, norms and state-space parameters, gradients clipped
@@ -128,6 +127,9 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
             device=str(choose_device(device)) if device == "auto" else device,
             **kwargs,
         )
+        given: Any = self.callbacks  # type: ignore[has-type]
+        if not isinstance(given, list | None):
+            self.callbacks = as_list(given)
         self.masking = masking
         self.ch_names = ch_names
         self.chs_info = chs_info
@@ -187,17 +189,27 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
             If windows or settings can't be used, or if training diverges.
         FileNotFoundError
             If there is nothing to resume.
+        KeyboardInterrupt
+            If the user stops it. An earlier fit stays as it was, and what a
+            `TrainingCheckpoint` has written can be resumed.
         """
         if fit_params:
             raise TypeError(f"fit knows no {', '.join(fit_params)}")
+        if self.device is not None:
+            choose_device(self.device)
+        if valid is None and self.train_split is None:
+            check_watchers(self.callbacks, "pass valid= to fit")
         dataset = self.get_dataset(X)
-        self.held_out_ = None if valid is None else self.get_dataset(valid)
-        self.resume_ = resume
-        try:
-            return super().fit(dataset)
-        finally:
-            # neither windows nor an old run travel with the net
-            self.held_out_ = self.resume_ = None
+        held_out = None if valid is None else self.get_dataset(valid)
+        with attributes_kept(self):
+            self.held_out_, self.resume_ = held_out, resume
+            try:
+                return super().fit(dataset)
+            except KeyboardInterrupt as interruption:
+                raise KeyboardInterrupt(_say_how_to_go_on(self)) from interruption
+            finally:
+                # neither windows nor an old run travel with the net
+                self.held_out_ = self.resume_ = None
 
     def initialize_module(self) -> Self:
         """Build the network from the seed of the run."""
@@ -211,7 +223,7 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
             )
         self.seed_ = self._draw_seed()
         self.masking_ = self.masking
-        with seeded(self.seed_, self.device or "cpu"):
+        with seeded(self.seed_):
             model = self.initialized_instance(self.module, kwargs)
         self.module_ = MaskedReconstruction(model)
         return self
@@ -268,30 +280,33 @@ class SAMBAPretrainer(Rebuilder, skorch.NeuralNet):
         self, X: Any, y: None = None, epochs: int | None = None, **fit_params: Any
     ) -> Self:
         """Train for some epochs, or for what is left of a run."""
-        train, valid = self.get_split_datasets(X, y)
+        with self.noting_interruptions():
+            self._train(X, self.max_epochs if epochs is None else epochs)
+        return self
+
+    def _train(self, X: Any, epochs: int) -> None:
+        train, valid = self.get_split_datasets(X)
         iterator = self.get_iterator(train, training=True)
         held_out = None if valid is None else self.get_iterator(valid)
         self.n_windows_, self.n_batches_ = len(train), len(iterator)
-        with seeded(self.seed_, self.device or "cpu"):
-            first, skip = len(self.history) + 1, 0
-            last = first - 1 + (self.max_epochs if epochs is None else epochs)
-            folder = getattr(self, "resume_", None)
-            self.resumed_ = folder is not None
-            self.begins_epoch_ = True
-            if folder is not None:
-                done, finished = load_training_state(self, folder)
-                # the seed of that run orders its windows
-                iterator = self.get_iterator(train, training=True)
-                first, last = len(self.history) + finished, self.max_epochs
-                skip, self.begins_epoch_ = (0, True) if finished else (done, False)
-            for epoch in range(first, last + 1):
-                _set_epoch(iterator, epoch, skip, self.seed_)
-                self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
-                self.run_single_epoch(iterator, True, "train", self.train_step)
-                self.run_single_epoch(held_out, False, "valid", self.validation_step)
-                self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
-                skip, self.begins_epoch_ = 0, True
-        return self
+        first, skip = len(self.history) + 1, 0
+        last = first - 1 + epochs
+        folder = getattr(self, "resume_", None)
+        self.resumed_ = folder is not None
+        self.begins_epoch_ = True
+        if folder is not None:
+            done, finished = load_training_state(self, folder)
+            # the seed of that run orders its windows
+            iterator = self.get_iterator(train, training=True)
+            first, last = len(self.history) + finished, self.max_epochs
+            skip, self.begins_epoch_ = (0, True) if finished else (done, False)
+        for epoch in range(first, last + 1):
+            _set_epoch(iterator, epoch, skip, self.seed_)
+            self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
+            self.run_single_epoch(iterator, True, "train", self.train_step)
+            self.run_single_epoch(held_out, False, "valid", self.validation_step)
+            self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
+            skip, self.begins_epoch_ = 0, True
 
     def on_epoch_begin(self, net: Any, *args: Any, **kwargs: Any) -> None:
         """Begin a row of the history, unless the last one is to be gone on with."""
@@ -362,6 +377,14 @@ def _collate_pairs(
     """Join windows into what skorch takes for inputs and targets."""
     batch = collate(items)
     return batch, batch["index"]
+
+
+def _say_how_to_go_on(net: SAMBAPretrainer) -> str:
+    callbacks: dict[str, Any] = dict(net.callbacks_)
+    for callback in callbacks.values():
+        if isinstance(callback, TrainingCheckpoint):
+            return f"interrupted: fit(X, resume={str(callback.folder)!r}) goes on"
+    return "interrupted: with the callback TrainingCheckpoint it could be resumed"
 
 
 def _set_epoch(iterator: DataLoader[Any], epoch: int, skip: int, seed: int) -> None:

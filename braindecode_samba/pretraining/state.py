@@ -44,7 +44,9 @@ def has_training_state(folder: str | os.PathLike[str]) -> bool:
 def save_training_state(
     net: NeuralNet, folder: str | os.PathLike[str], *, finished: bool
 ) -> None:
-    """Write weights, optimiser, random numbers, history and the place in the run.
+    """Write weights, optimiser, history and the place in the run.
+
+    Random numbers follow from the seed and that place.
 
     Parameters
     ----------
@@ -66,7 +68,6 @@ def save_training_state(
     for number, values in optimizer["state"].items():
         for name, value in values.items():
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
-    tensors |= {f"random.{name}": state for name, state in _random_states(net).items()}
     epoch = len(net.history)
     batch = count_batches(net)
     name = f"state-{epoch:05d}-{batch:07d}-{int(finished)}.safetensors"
@@ -132,10 +133,10 @@ def load_training_state(
                 f"the run in {folder} had {name}={index['recipe'][name]!r}, and this "
                 f"net has {value!r}: pass the same data and settings to resume it"
             )
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")
-        parts[kind][rest] = tensor
+        parts.setdefault(kind, {})[rest] = tensor
     net.model_.load_state_dict(parts["model"])
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimizer"].items():
@@ -149,9 +150,6 @@ def load_training_state(
     for name, values in index["callbacks"].items():
         if name in callbacks:
             vars(callbacks[name]).update(values)
-    torch.set_rng_state(parts["random"]["cpu"])
-    if "cuda" in parts["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(parts["random"]["cuda"])
     return index["batch"], index["finished"]
 
 
@@ -168,14 +166,6 @@ def _recipe(net: NeuralNet) -> dict[str, Any]:
         "masking": asdict(net.masking),
         "loss": repr(net.criterion_),
     }
-
-
-def _random_states(net: NeuralNet) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    device = next(net.model_.parameters()).device
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
 
 
 def _callback_states(net: NeuralNet) -> dict[str, dict[str, float]]:

@@ -14,6 +14,7 @@ from braindecode_samba.signals.montages import (
     write_montage,
 )
 from braindecode_samba.signals.positions import check_positions, positions_from_chs_info
+from braindecode_samba.signals.simulated_responses import ResponseSimulator
 from braindecode_samba.signals.simulated_set import SimulatedMotorImagery
 from braindecode_samba.signals.simulation import EEGSimulator
 from braindecode_samba.signals.template import (
@@ -30,6 +31,7 @@ __all__ = [
     "EEGSimulator",
     "Montage",
     "RecordingAligner",
+    "ResponseSimulator",
     "SimulatedMotorImagery",
     "Windows",
     "available_montages",

@@ -16,11 +16,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.signals.inputs import eeg_rows
+from braindecode_samba.signals.annotated import BadSamples
+from braindecode_samba.signals.declared import as_names
+from braindecode_samba.signals.described import data_of, eeg_rows
+from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
 __all__ = ["RecordingAligner"]
 
-_METRICS = ("euclid", "riemann")
 _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.io.Raw"
 # a Raw is one recording and has no name of its own
 _RAW: Hashable = "raw"
@@ -29,11 +31,11 @@ _RAW: Hashable = "raw"
 class RecordingAligner(TransformerMixin, BaseEstimator):
     r"""Whiten each recording by the mean covariance of its own windows.
 
-    With :math:`R` the mean over a recording's windows of their covariances over time,
-    a window :math:`X` becomes :math:`R^{-1/2} X`: the average covariance of every
-    recording is then the identity.  Channels keep their order and, as the root is
-    symmetric, roughly their places.  The result has no unit: scaling a recording
-    changes nothing.
+    Euclidean alignment [ea]_: with :math:`R` the mean over a recording's windows of
+    their covariances over time, a window :math:`X` becomes :math:`R^{-1/2} X`: the
+    average covariance of every recording is then the identity.  Channels keep their
+    order and, as the root is symmetric, roughly their places.  The result has no unit:
+    scaling a recording changes nothing.
 
     Eigenvalues of :math:`R` below `floor` times the largest are taken as that, so that
     directions in which nothing was recorded (average reference, bipolar chains,
@@ -41,9 +43,6 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    metric : {"euclid", "riemann"}
-        Mean of the covariances: the arithmetic one of Euclidean alignment [ea]_, or the
-        affine-invariant one, of covariances shrunk after Ledoit and Wolf.
     floor : float
         Least eigenvalue of a mean covariance, as a share of its largest.
     group_column : str, optional
@@ -90,12 +89,10 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        metric: str = "euclid",
-        floor: float = 1e-6,
+        floor: float = FLOOR,
         group_column: str | None = None,
         window_seconds: float = 2.0,
     ) -> None:
-        self.metric = metric
         self.floor = floor
         self.group_column = group_column
         self.window_seconds = window_seconds
@@ -133,18 +130,16 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             does not move at all, or a parameter is unknown.
         TypeError
             If X is of another kind.
-        ImportError
-            If pyRiemann is not installed.
         """
         self._check_settings()
         windows, keys = self._read(X, groups, cut=True)
         references = {
-            key: _mean_covariance(windows[keys == key], self.metric, self.floor, key)
+            key: covariance_of(windows[keys == key], key).matrix
             for key in np.unique(keys).tolist()
         }
         self.references_ = references
         self.filters_ = {
-            key: _inverse_root(reference, self.floor)
+            key: inverse_root(reference, self.floor)
             for key, reference in references.items()
         }
         self.n_windows_ = {key: int((keys == key).sum()) for key in references}
@@ -215,10 +210,6 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         return self.fit(X, groups=groups).transform(X, groups=groups)
 
     def _check_settings(self) -> None:
-        if self.metric not in _METRICS:
-            raise ValueError(
-                f"metric={self.metric!r} is unknown: pass one of {_METRICS}"
-            )
         check_scalar(
             self.floor,
             "floor",
@@ -246,7 +237,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             keys = np.full(len(windows), _RAW)
         elif isinstance(X, mne.BaseEpochs):
             rows = eeg_rows(X.info.get_channel_types())
-            windows = X.get_data(picks=rows, verbose="error")
+            windows = data_of(X, rows)
             keys = self._keys(groups, X)
         elif isinstance(X, str | bytes | dict):
             raise TypeError(f"X is a {type(X).__name__}: {_ACCEPTED}")
@@ -261,8 +252,17 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             if windows.ndim != 3:
                 raise ValueError(f"X has shape {windows.shape}: {_ACCEPTED}")
             keys = self._keys(groups, None)
-        if not len(windows) or not np.isfinite(windows).all():
-            raise ValueError("X is empty or holds NaN or infinity: repair it")
+        if not len(windows):
+            raise ValueError(
+                "X holds no windows: pass some, or a Raw that annotations do not call "
+                "bad throughout"
+            )
+        if isinstance(X, mne.io.BaseRaw) and not cut:
+            counted = windows[..., ~BadSamples(X).read(0, X.n_times)]
+        else:
+            counted = windows
+        if not np.isfinite(counted).all():
+            raise ValueError("X holds NaN or infinity: repair it")
         check_consistent_length(windows, keys)
         return windows, keys
 
@@ -270,12 +270,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         self, groups: ArrayLike | None, epochs: mne.BaseEpochs | None
     ) -> NDArray[Any]:
         if groups is not None:
-            keys = np.asarray(groups)
-            if keys.ndim != 1:
-                raise ValueError(
-                    f"groups has shape {keys.shape}: name one recording a window"
-                )
-            return _without_gaps(keys)
+            return as_names("groups", groups)
         if epochs is None:
             raise ValueError(
                 "nobody says whose recording each window belongs to, and a mean over "
@@ -288,17 +283,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
                 f"group_column={self.group_column!r} names no column of "
                 "epochs.metadata: pass one that tells the recording, or groups="
             )
-        return _without_gaps(table[self.group_column].to_numpy())
-
-
-def _without_gaps(keys: NDArray[Any]) -> NDArray[Any]:
-    gaps = [row for row, key in enumerate(keys.tolist()) if key is None or key != key]
-    if gaps:
-        raise ValueError(
-            f"groups are missing for {len(gaps)} windows, first for {gaps[0]}: say "
-            "whose recording each belongs to"
-        )
-    return keys
+        return as_names("groups", table[self.group_column].to_numpy())
 
 
 def _cut(raw: mne.io.BaseRaw, seconds: float) -> NDArray[np.float64]:
@@ -338,48 +323,3 @@ def _put_back(X: Any, aligned: NDArray[np.floating[Any]]) -> Any:
         drop_log=X.drop_log,
         verbose="error",
     )
-
-
-def _mean_covariance(
-    windows: NDArray[np.floating[Any]], metric: str, floor: float, key: Hashable
-) -> NDArray[np.float64]:
-    """Mean over windows of their covariances over time, (channels, channels)."""
-    covariances, gmean = _pyriemann()
-    signals = windows.astype(np.float64)
-    # offsets and units must not matter, however large: pyRiemann's means have
-    # absolute tolerances
-    signals -= signals.mean(axis=2, keepdims=True)
-    scale = np.sqrt(np.mean(signals**2))
-    if scale == 0:
-        raise ValueError(
-            f"recording {key!r} does not move in any of its {len(windows)} windows: "
-            "leave it out"
-        )
-    signals /= scale
-    mean = gmean(covariances(signals, estimator="scm"), metric="euclid")
-    if metric == "riemann":
-        # that mean exists only where all of them are positive: not in the directions
-        # in which nothing was recorded
-        values, vectors = np.linalg.eigh(mean)
-        space = vectors[:, values > floor * values[-1]]
-        shrunk = covariances(space.T @ signals, estimator="lwf")
-        mean = space @ gmean(shrunk, metric="riemann") @ space.T
-    return mean * scale**2
-
-
-def _inverse_root(reference: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(reference)
-    kept = np.maximum(values, floor * values[-1])
-    return (vectors / np.sqrt(kept)) @ vectors.T
-
-
-def _pyriemann() -> tuple[Any, Any]:
-    try:
-        from pyriemann.geometry.covariance import covariances
-        from pyriemann.geometry.mean import gmean
-    except ImportError as error:
-        raise ImportError(
-            "alignment takes its means from pyRiemann 0.12 or later: "
-            'pip install "braindecode-samba[benchmarks]"'
-        ) from error
-    return covariances, gmean

@@ -5,46 +5,38 @@ out, or an error that says what to pass instead.  Signals are neither scaled nor
 resampled here, and no model is known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
-from typing import Any, NamedTuple
+from fractions import Fraction
+from typing import Any
 
 import mne
 import numpy as np
-from braindecode.datasets import (
-    BaseConcatDataset,
-    EEGWindowsDataset,
-    RawDataset,
-    WindowsDataset,
-)
 from numpy.typing import ArrayLike, NDArray
+from scipy.signal import resample_poly
 from scipy.sparse import issparse
 from sklearn.utils import check_array, check_consistent_length
 from torch.utils.data import Dataset
 
-from braindecode_samba.signals.montages import (
-    positions_from_chs_info,
-    positions_from_names,
+from braindecode_samba.signals.declared import (
+    Declared,
+    Place,
+    as_names,
+    declare,
+    find_places,
+    some_channels,
+)
+from braindecode_samba.signals.described import (
+    ACCEPTED,
+    EMPTY,
+    Channels,
+    Recording,
+    read_recordings,
+    say_they_differ,
 )
 
 __all__ = ["Windows", "read_windows"]
 
-# two statements about one electrode that differ by less are the same statement
-_SAME_PLACE = 1e-3  # metres
-_ACCEPTED = (
-    "pass an array of shape (n, channels, times), mne.Epochs, a list of mne.Epochs, or "
-    "windows of braindecode (WindowsDataset, EEGWindowsDataset, or a BaseConcatDataset "
-    "of these)"
-)
-_EMPTY = "X holds no windows: pass at least one"
-_CUT_FIRST = (
-    "X is a continuous recording and no windows: cut it first, for example by "
-    "mne.make_fixed_length_epochs(raw, duration=2.0), mne.Epochs(raw, events), or "
-    "braindecode.preprocessing.create_fixed_length_windows(dataset)"
-)
-
-Channels = Sequence[Mapping[str, Any]]
 Rows = slice | NDArray[np.intp]
 RandomState = int | np.random.RandomState | None
 
@@ -70,6 +62,12 @@ class Windows:
     brings_positions : bool
         Whether the windows themselves said where their channels lie: Epochs and
         windows of braindecode do, arrays don't.
+    groups : ndarray, shape (n,), or None
+        Which recording each window is of, where somebody says so.
+    subjects : ndarray, shape (n,), or None
+        Which person, likewise.
+    bads : tuple of str
+        Channels that were left out.
     """
 
     x: NDArray[np.float32]
@@ -79,6 +77,9 @@ class Windows:
     ch_mask: NDArray[np.bool_] | None
     sfreq: float
     brings_positions: bool
+    groups: NDArray[Any] | None = None
+    subjects: NDArray[Any] | None = None
+    bads: tuple[str, ...] = ()
 
     @property
     def chs_info(self) -> list[dict[str, Any]] | None:
@@ -101,31 +102,9 @@ class Windows:
             y=None,
             positions=positions if positions.ndim == 2 else positions[rows],
             ch_mask=None if mask is None else mask[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            subjects=None if self.subjects is None else self.subjects[rows],
         )
-
-
-class _Place(NamedTuple):
-    """Channels and where they lie, (channels, 3)."""
-
-    names: tuple[str, ...]
-    positions: NDArray[np.float64]
-
-
-class _Declared(NamedTuple):
-    """What the caller says about the channels beside the data."""
-
-    place: _Place | None
-    measured: bool
-    sfreq: float | None
-
-
-class _Recording(NamedTuple):
-    """Windows of one recording, (n, channels, times), as they come."""
-
-    x: NDArray[Any]
-    y: list[Any] | None
-    channels: Channels
-    sfreq: float
 
 
 def read_windows(
@@ -135,6 +114,9 @@ def read_windows(
     ch_names: Sequence[str] | None = None,
     chs_info: Channels | None = None,
     sfreq: float | None = None,
+    exclude: str | Collection[str] = "bads",
+    groups: ArrayLike | None = None,
+    subjects: ArrayLike | None = None,
 ) -> Windows:
     """Check windows of any accepted kind and bring them into one form.
 
@@ -143,8 +125,8 @@ def read_windows(
     X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
         An array has the shape (n, channels, times) and needs `sfreq` and one of
         `ch_names` and `chs_info`.  The others bring names, positions and rate; of their
-        channels those of type EEG are used, bad ones too: drop or interpolate these
-        before.  Recordings with fewer channels are filled up with zeros.
+        channels those of type EEG are used.  Recordings with fewer channels are filled
+        up with zeros; those at other rates are resampled to that of the first.
     y : array-like of length n, optional
         Targets; None takes those of the data set, if it has any.
     ch_names : sequence of str, optional
@@ -153,6 +135,14 @@ def read_windows(
         The same with positions (``loc``), as ``info["chs"]`` of MNE.
     sfreq : float, optional
         Sampling rate, Hz.
+    exclude : "bads" or collection of str
+        Channels to leave out: those that the recording marks as bad, or these.
+    groups : array-like of length n, optional
+        Which recording each window is of; None takes what the data say: the columns
+        "recording", or "subject" and "session", of the metadata or the description,
+        or the items of a list.
+    subjects : array-like of length n, optional
+        Which person each window is of; None takes the column "subject".
 
     Returns
     -------
@@ -168,56 +158,46 @@ def read_windows(
     TypeError
         If `X` is of another kind.
     """
-    declared = _declare(ch_names, chs_info, sfreq)
-    recordings = _read_recordings(X)
+    declared = declare(ch_names, chs_info, sfreq)
+    if isinstance(exclude, str) and exclude != "bads":
+        raise ValueError(
+            f"exclude={exclude!r} is unknown: pass 'bads', or a list of channels"
+        )
+    recordings = read_recordings(X, exclude)
     if recordings is None:
         windows = _read_array(X, declared)
     else:
         windows = _merge(recordings, declared)
     _refuse_broken_signals(windows.x)
+    if groups is not None:
+        names = _check_names("groups", groups, len(windows.x))
+        windows = replace(windows, groups=names)
+    if subjects is not None:
+        names = _check_names("subjects", subjects, len(windows.x))
+        windows = replace(windows, subjects=names)
     if y is None:
         return windows
     check_consistent_length(windows.x, y)
     return replace(windows, y=y)
 
 
-def _declare(
-    ch_names: Sequence[str] | None, chs_info: Channels | None, sfreq: float | None
-) -> _Declared:
-    rate = None
-    if sfreq is not None:
-        number = isinstance(sfreq, Real) and not isinstance(sfreq, bool)
-        if not number or not 0 < sfreq < float("inf"):
-            raise ValueError(f"sfreq={sfreq!r} is no sampling rate: pass Hz, above 0")
-        rate = float(sfreq)
-    place = None
-    if chs_info is not None:
-        positions = positions_from_chs_info(chs_info)
-        names = tuple(str(channel.get("ch_name", "")) for channel in chs_info)
-        place = _Place(names, positions)
-        if ch_names is not None and tuple(ch_names) != place.names:
-            raise ValueError(
-                f"ch_names says {_some(ch_names)} and chs_info {_some(place.names)}: "
-                "pass one of them"
-            )
-    elif ch_names is not None:
-        place = _Place(tuple(ch_names), positions_from_names(ch_names))
-    if place is not None and len(set(place.names)) < len(place.names):
-        twice = sorted({name for name in place.names if place.names.count(name) > 1})
-        raise ValueError(f"channels are named twice: {_some(twice)}; pass each once")
-    return _Declared(place, chs_info is not None, rate)
+def _check_names(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
+    """Names of recordings or people, one a window and none missing."""
+    names = as_names(name, values)
+    if len(names) != n:
+        raise ValueError(
+            f"{name} has shape {names.shape} and X {n} windows: pass one name a window"
+        )
+    return names
 
 
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown}, ... {len(names)} in all"
-
-
-def _read_array(X: Any, declared: _Declared) -> Windows:
+def _read_array(X: Any, declared: Declared) -> Windows:
     # scipy's dok matrices are dicts; check_array has the better words for them
-    strange = isinstance(X, Mapping | str | bytes | Dataset) and not issparse(X)
+    strange = isinstance(X, Mapping | str | bytes | Dataset | None)
+    strange = strange and not issparse(X)
     if strange or _lost_its_channels(X):
-        raise TypeError(f"X is a {_kind(X)}: {_ACCEPTED}")
+        raise TypeError(f"X is a {_kind(X)}: {ACCEPTED}")
+    _refuse_complex(X)
     x = check_array(
         X, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name="X"
     )
@@ -230,9 +210,14 @@ def _read_array(X: Any, declared: _Declared) -> Windows:
         raise ValueError(_say_what_is_missing(declared))
     names, positions = declared.place
     if x.shape[1] != len(names):
+        if x.shape[2] == len(names):
+            raise ValueError(
+                f"X has shape {x.shape} and {len(names)} names: windows are (n, "
+                "channels, times), pass X.transpose(0, 2, 1)"
+            )
         raise ValueError(
-            f"X has {x.shape[1]} channels and {len(names)} names ({_some(names)}): "
-            "name each channel of X, in order"
+            f"X has {x.shape[1]} channels and {len(names)} names "
+            f"({some_channels(names)}): name each channel of X, in order"
         )
     return Windows(
         x=_as_float32(x),
@@ -265,7 +250,7 @@ def _kind(X: Any) -> str:
     return type(X).__name__
 
 
-def _say_what_is_missing(declared: _Declared) -> str:
+def _say_what_is_missing(declared: Declared) -> str:
     missing = []
     if declared.place is None:
         missing.append("ch_names=[...] (or chs_info=[...], with measured positions)")
@@ -277,9 +262,13 @@ def _say_what_is_missing(declared: _Declared) -> str:
     )
 
 
-def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+def _refuse_complex(x: Any) -> None:
     if np.iscomplexobj(x):
         raise ValueError("Complex data not supported: X must hold real signals")
+
+
+def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+    _refuse_complex(x)
     # what float32 can't hold becomes infinite and is refused as such; torch warns of
     # arrays that it may not write to
     with np.errstate(over="ignore"):
@@ -296,179 +285,74 @@ def _refuse_broken_signals(x: NDArray[np.float32]) -> None:
         )
 
 
-def _read_recordings(X: Any) -> list[_Recording] | None:
-    """Read everything that describes its own channels; None for the rest."""
-    if isinstance(X, mne.io.BaseRaw | RawDataset):
-        raise TypeError(_CUT_FIRST)
-    if isinstance(X, mne.BaseEpochs):
-        return [_read_epochs(X)]
-    if isinstance(X, list | tuple) and X:
-        if all(isinstance(item, mne.BaseEpochs) for item in X):
-            return [_read_epochs(item) for item in X]
-    if isinstance(X, WindowsDataset | EEGWindowsDataset):
-        return [_read_dataset(X)]
-    if isinstance(X, BaseConcatDataset):
-        return _read_concatenation(X)
-    return None
-
-
-def _read_concatenation(X: BaseConcatDataset[Any]) -> list[_Recording]:
-    recordings = []
-    for dataset in X.datasets:
-        if isinstance(dataset, RawDataset):
-            raise TypeError(_CUT_FIRST)
-        if not isinstance(dataset, WindowsDataset | EEGWindowsDataset):
-            raise TypeError(f"X holds a {_kind(dataset)}: {_ACCEPTED}")
-        if len(dataset):
-            recording = _read_dataset(dataset)
-            if X.target_transform is not None:
-                y = [X.target_transform(target) for target in recording.y or ()]
-                recording = recording._replace(y=y)
-            recordings.append(recording)
-    return recordings
-
-
-def _read_epochs(epochs: mne.BaseEpochs) -> _Recording:
-    info = epochs.info
-    rows = eeg_rows(info.get_channel_types())
-    x = epochs.get_data(picks=rows, copy=False, verbose="error")
-    return _Recording(x, None, [info["chs"][row] for row in rows], info["sfreq"])
-
-
-def eeg_rows(kinds: Sequence[str]) -> list[int]:
-    """Tell which channels are EEG, from the types of all.
-
-    Parameters
-    ----------
-    kinds : sequence of str
-        Types of channels, as ``info.get_channel_types()`` gives them.
-
-    Returns
-    -------
-    list of int
-        Rows of type "eeg"; all where every channel is "misc", as MNE makes them when
-        nobody declares anything.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    rows = [row for row, kind in enumerate(kinds) if kind == "eeg"]
-    if not rows and set(kinds) == {"misc"}:
-        return list(range(len(kinds)))
-    if not rows:
-        raise ValueError(
-            f"X has channels of type {', '.join(sorted(set(kinds)))} and none of type "
-            'eeg: declare them by set_channel_types({"Cz": "eeg", ...})'
-        )
-    return rows
-
-
-def _read_dataset(dataset: WindowsDataset | EEGWindowsDataset) -> _Recording:
-    items = [dataset[index] for index in range(len(dataset))]
-    if not items:
-        raise ValueError(_EMPTY)
-    lengths = sorted({item[0].shape[-1] for item in items})
-    if len(lengths) > 1:
-        raise ValueError(_say_they_differ(lengths, "samples"))
-    source = dataset.raw if isinstance(dataset, EEGWindowsDataset) else dataset.windows
-    channels, kinds = source.info["chs"], source.info.get_channel_types()
-    if dataset.targets_from == "channels":
-        # these windows come without their misc channels, which are the targets
-        kept = [row for row, kind in enumerate(kinds) if kind != "misc"]
-        channels, kinds = [channels[i] for i in kept], [kinds[i] for i in kept]
-    if items[0][0].shape[0] != len(channels):
-        raise ValueError(
-            f"windows have {items[0][0].shape[0]} channels and their recording "
-            f"{len(channels)}: a transform may not add or drop any"
-        )
-    rows = eeg_rows(kinds)
-    return _Recording(
-        np.stack([item[0][rows] for item in items]),
-        [item[1] for item in items],
-        [channels[row] for row in rows],
-        source.info["sfreq"],
-    )
-
-
-def _merge(recordings: list[_Recording], declared: _Declared) -> Windows:
+def _merge(recordings: list[Recording], declared: Declared) -> Windows:
     recordings = [recording for recording in recordings if len(recording.x)]
     if not recordings:
-        raise ValueError(_EMPTY)
-    lengths = sorted({recording.x.shape[-1] for recording in recordings})
-    rates = sorted({float(recording.sfreq) for recording in recordings})
-    for what, values in (("samples", lengths), ("Hz", rates)):
-        if not np.allclose(values, values[0], rtol=1e-6, atol=0):
-            raise ValueError(_say_they_differ(values, what))
-    if declared.sfreq is not None and not np.isclose(rates[0], declared.sfreq, 1e-6, 0):
+        raise ValueError(EMPTY)
+    rate = float(recordings[0].sfreq)
+    at_one_rate = [_at_rate(recording, rate) for recording in recordings]
+    resampled = any(
+        one is not other for one, other in zip(at_one_rate, recordings, strict=True)
+    )
+    # one sample more or less is rounding of the rates
+    lengths = sorted({recording.x.shape[-1] for recording in at_one_rate})
+    if lengths[-1] - lengths[0] == 1 and resampled:
+        lengths = lengths[:1]
+    recordings = [one._replace(x=one.x[..., : lengths[0]]) for one in at_one_rate]
+    if len(lengths) > 1:
+        raise ValueError(say_they_differ(lengths, "samples"))
+    if declared.sfreq is not None and not np.isclose(rate, declared.sfreq, 1e-6, 0):
         raise ValueError(
-            f"X is sampled at {rates[0]} Hz and the estimator was told "
+            f"X is sampled at {rate} Hz and the estimator was told "
             f"{declared.sfreq}: leave sfreq out, or resample X"
         )
-    places = _find_places(recordings, declared)
+    places = find_places(recordings, declared)
     targets = [target for recording in recordings for target in recording.y or ()]
     y = np.array(targets) if targets else None
     signals = [_as_float32(recording.x) for recording in recordings]
     first = places[0]
     if all(place is first for place in places):
-        return Windows(np.concatenate(signals), y, *first, None, rates[0], True)
-    return _fill_up(signals, y, places, rates[0])
-
-
-def _say_they_differ(values: Sequence[float], unit: str) -> str:
-    return (
-        f"X holds windows of {' and '.join(map(str, values))} {unit}: cut and resample "
-        "all recordings alike"
+        windows = Windows(np.concatenate(signals), y, *first, None, rate, True)
+    else:
+        windows = _fill_up(signals, y, places, rate)
+    return replace(
+        windows,
+        groups=_names_of([recording.groups for recording in recordings], "groups"),
+        subjects=_names_of(
+            [recording.subjects for recording in recordings], "subjects"
+        ),
+        bads=tuple(dict.fromkeys(bad for one in recordings for bad in one.bads)),
     )
 
 
-def _find_places(recordings: list[_Recording], declared: _Declared) -> list[_Place]:
-    """Place of each recording; equal ones are one object."""
-    known: dict[tuple[Any, ...], _Place] = {}
-    places = []
-    for recording in recordings:
-        key = tuple(
-            (channel["ch_name"], np.asarray(channel["loc"][:3]).tobytes())
-            for channel in recording.channels
-        )
-        if key not in known:
-            known[key] = _find_place(recording.channels, declared)
-        places.append(known[key])
-    return places
+def _names_of(parts: list[list[Any] | None], what: str) -> NDArray[Any] | None:
+    """Names of all windows, where every recording has some."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    names = [name for part in known for name in part]
+    # text and numbers side by side have no order
+    if len({type(name) for name in names}) > 1:
+        names = [str(name) for name in names]
+    return _check_names(what, names, len(names))
 
 
-def _find_place(channels: Channels, declared: _Declared) -> _Place:
-    names = tuple(channel["ch_name"] for channel in channels)
-    if declared.place is None:
-        return _Place(names, positions_from_chs_info(channels))
-    if set(names) != set(declared.place.names):
-        raise ValueError(
-            f"X has the channels {_some(names)}, and the estimator was told "
-            f"{_some(declared.place.names)}: leave ch_names and chs_info out, or pick "
-            "these channels of X"
-        )
-    if not declared.measured:
-        return _Place(names, positions_from_chs_info(channels))
-    rows = [declared.place.names.index(name) for name in names]
-    told = declared.place.positions[rows]
-    measured = np.array([channel["loc"][:3] for channel in channels])
-    has_place = np.isfinite(measured).all(axis=1) & measured.any(axis=1)
-    own = positions_from_chs_info(channels, unknown="nan")
-    far = has_place & ~(np.linalg.norm(own - told, axis=1) < _SAME_PLACE)
-    if far.any():
-        moved = [name for name, is_far in zip(names, far, strict=True) if is_far]
-        raise ValueError(
-            f"X and chs_info place {_some(moved)} more than 1 mm apart: leave chs_info "
-            "out, or remove the montage of X by set_montage(None)"
-        )
-    return _Place(names, told)
+def _at_rate(recording: Recording, sfreq: float) -> Recording:
+    """Resample windows of another rate."""
+    if np.isclose(recording.sfreq, sfreq, rtol=1e-6, atol=0):
+        return recording
+    ratio = Fraction(sfreq / recording.sfreq).limit_denominator(1000)
+    x = np.asarray(recording.x, np.float64)
+    resampled = resample_poly(
+        x, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
+    )
+    return recording._replace(x=resampled, sfreq=sfreq)
 
 
 def _fill_up(
     signals: list[NDArray[np.float32]],
     y: NDArray[Any] | None,
-    places: list[_Place],
+    places: list[Place],
     sfreq: float,
 ) -> Windows:
     """Join windows of several montages; what is missing becomes zeros."""

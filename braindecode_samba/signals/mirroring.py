@@ -4,6 +4,7 @@ What a mirrored head means for the labels is for the caller to say.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_consistent_length, check_random_state
 
-from braindecode_samba.signals.inputs import RandomState
+from braindecode_samba.signals.inputs import RandomState, Windows
 from braindecode_samba.signals.montages import check_positions
 
-__all__ = ["mirror_channels", "mirror_windows"]
+__all__ = ["mirror_channels", "mirror_windows", "mirrored_too"]
 
 
 def mirror_channels(positions: ArrayLike, tolerance: float = 0.02) -> NDArray[np.int64]:
@@ -108,3 +109,68 @@ def mirror_windows(
     windows[chosen] = windows[chosen][:, partners]
     labels[chosen] = [exchanged.get(label, label) for label in labels[chosen].tolist()]
     return windows, labels
+
+
+def mirrored_too(
+    windows: Windows, y: ArrayLike, exchanged: Mapping[Any, Any]
+) -> Windows:
+    """Windows, and behind each its mirror image, with its label exchanged.
+
+    A mirrored recording is one of its own, since its electrodes are others, and belongs
+    to the same person.  Whoever splits windows without knowing people finds a window
+    and its image side by side.
+
+    Parameters
+    ----------
+    windows : Windows
+        Of one montage, in which each electrode has a partner.
+    y : array-like, shape (n,)
+        Labels.
+    exchanged : mapping
+        The label of a mirrored window; each pair may be named once, and labels that
+        are not in it stay.
+
+    Returns
+    -------
+    Windows
+        Twice as many, with ``y``.
+
+    Raises
+    ------
+    ValueError
+        If an electrode has no partner, or a label of `exchanged` is not in y.
+    """
+    labels = np.asarray(y)
+    known = set(labels.tolist())
+    pairs = {value: key for key, value in exchanged.items()} | dict(exchanged)
+    if strange := [label for label in pairs if label not in known]:
+        raise ValueError(
+            f"mirror names {strange}, which are no labels of y: pass two of "
+            f"{sorted(known, key=str)}"
+        )
+    if windows.positions.ndim == 3:
+        raise ValueError(
+            "mirror needs one montage, and X holds several: leave mirror out, or pass "
+            "one montage at a time"
+        )
+    partners = mirror_channels(windows.positions)
+    mirrored = np.array([pairs.get(label, label) for label in labels.tolist()])
+    people = windows.groups if windows.subjects is None else windows.subjects
+    return replace(
+        windows,
+        x=_in_pairs(windows.x, windows.x[:, partners]),
+        y=_in_pairs(labels, mirrored),
+        groups=None if windows.groups is None else _recordings(windows.groups),
+        subjects=None if people is None else _in_pairs(people, people),
+    )
+
+
+def _in_pairs(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Rows of both in turn."""
+    return np.stack([first, second], 1).reshape(-1, *first.shape[1:])
+
+
+def _recordings(groups: NDArray[Any]) -> NDArray[Any]:
+    """Names of recordings and of their mirror images, which are heads of their own."""
+    names = [str(name) for name in groups.tolist()]
+    return _in_pairs(np.array(names), np.array([f"{name}, mirrored" for name in names]))

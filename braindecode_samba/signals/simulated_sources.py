@@ -4,8 +4,10 @@ Dipoles in MNE's sphere model.  What trials do to them, and how electrodes recor
 is in `simulation`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import mne
 import numpy as np
@@ -33,16 +35,15 @@ _BACKGROUND_MOMENT = 36e-9
 
 
 @lru_cache(maxsize=1)
-def _head() -> tuple[mne.bem.ConductorModel, np.ndarray]:
-    """Sphere through the colin27 template, and the directions of the anchors."""
+def _head() -> mne.bem.ConductorModel:
+    """Sphere through the colin27 template."""
     info = info_at(target_names(), target_positions())
-    sphere = mne.make_sphere_model("auto", "auto", info, verbose="error")
-    return sphere, _unit(positions_from_names(_ANCHORS) - sphere["r0"])
+    return mne.make_sphere_model("auto", "auto", info, verbose="error")
 
 
 def head_centre() -> np.ndarray:
     """Centre of the sphere, (3,), metres."""
-    return _head()[0]["r0"]
+    return _head()["r0"]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -50,12 +51,18 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Brain:
-    """One subject: the three named sources first, then the background."""
+class Dipoles:
+    """Sources of one subject."""
 
     places: np.ndarray  # (n_sources, 3), head frame, metres
     directions: np.ndarray  # (n_sources, 3), unit vectors
-    moments: np.ndarray  # (n_sources,), A m, root mean square at rest
+    moments: np.ndarray  # (n_sources,), A m, where the time course is 1
+
+
+@dataclass(frozen=True)
+class Brain(Dipoles):
+    """One subject at rest: the three named sources first, then the background."""
+
     strengths: np.ndarray  # (3,), the named sources' amplitude, 1 in the population
     frequencies: np.ndarray  # (3,), Hz
     harmonic: float  # beta amplitude over mu amplitude
@@ -63,14 +70,24 @@ class Brain:
     exponents: np.ndarray  # (n_background,), of the 1/f power spectra
 
 
+def dipoles_below(
+    rng: np.random.Generator, anchors: Sequence[str], depths: Any, moments: Any
+) -> tuple[Dipoles, np.ndarray]:
+    """Draw dipoles below electrodes, about radial, and their strengths around 1."""
+    sphere = _head()
+    outward = _unit(positions_from_names(anchors) - sphere["r0"])
+    places = sphere["r0"] + sphere.radius * np.array(depths)[:, None] * outward
+    places = places + rng.uniform(-0.005, 0.005, outward.shape)
+    directions = _unit(outward + rng.uniform(-0.25, 0.25, outward.shape))
+    strengths = np.exp(rng.normal(0, 0.15, len(outward)))
+    return Dipoles(places, directions, strengths * moments), strengths
+
+
 def draw_brain(rng: np.random.Generator) -> Brain:
     """Draw a subject."""
-    sphere, outward = _head()
+    sphere = _head()
     radius = sphere.radius
-    named = sphere["r0"] + radius * np.array(_DEPTHS)[:, None] * outward
-    named = named + rng.uniform(-0.005, 0.005, (3, 3))
-    named_directions = _unit(outward + rng.uniform(-0.25, 0.25, (3, 3)))
-    strengths = np.exp(rng.normal(0, 0.15, 3))
+    named, strengths = dipoles_below(rng, _ANCHORS, _DEPTHS, _MOMENTS)
 
     shell = radius * rng.uniform(0.3, 0.75, _N_BACKGROUND)
     elsewhere = _unit(rng.standard_normal((_N_BACKGROUND, 3)))
@@ -78,11 +95,11 @@ def draw_brain(rng: np.random.Generator) -> Brain:
     moments = _BACKGROUND_MOMENT * np.exp(rng.normal(0, 0.2, _N_BACKGROUND))
     mu = rng.uniform(10.0, 12.0)
     return Brain(
-        places=np.concatenate([named, background]),
+        places=np.concatenate([named.places, background]),
         directions=np.concatenate(
-            [named_directions, _unit(rng.standard_normal((_N_BACKGROUND, 3)))]
+            [named.directions, _unit(rng.standard_normal((_N_BACKGROUND, 3)))]
         ),
-        moments=np.concatenate([strengths * _MOMENTS, moments]),
+        moments=np.concatenate([named.moments, moments]),
         strengths=strengths,
         frequencies=np.array([mu, mu + rng.normal(0, 0.2), rng.uniform(8.5, 11.5)]),
         harmonic=rng.uniform(0.25, 0.5),
@@ -91,15 +108,15 @@ def draw_brain(rng: np.random.Generator) -> Brain:
     )
 
 
-def leadfield(brain: Brain, electrodes: np.ndarray) -> np.ndarray:
-    """Volts at each electrode for each source at rest, (n_chans, n_sources)."""
+def leadfield(sources: Dipoles, electrodes: np.ndarray) -> np.ndarray:
+    """Volts at each electrode for each source, (n_chans, n_sources)."""
     info = info_at([str(row) for row in range(len(electrodes))], electrodes)
-    n = len(brain.moments)
+    n = len(sources.moments)
     dipoles = mne.Dipole(
-        np.arange(n), brain.places, np.ones(n), brain.directions, np.full(n, 100)
+        np.arange(n), sources.places, np.ones(n), sources.directions, np.full(n, 100)
     )
-    forward, _ = mne.make_forward_dipole(dipoles, _head()[0], info, verbose="error")
-    return forward["sol"]["data"] * brain.moments
+    forward, _ = mne.make_forward_dipole(dipoles, _head(), info, verbose="error")
+    return forward["sol"]["data"] * sources.moments
 
 
 def rhythms_of(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:

@@ -6,7 +6,7 @@ estimator, and no global random state is read or written.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -207,14 +207,22 @@ class EEGSimulator:
         centre = head_centre()
         return turn.apply(places_of(self.info) - centre) + centre
 
+    def _electrodes(
+        self, subject: int, session: int
+    ) -> Iterator[tuple[float, np.random.Generator]]:
+        """Gain of each electrode, and what draws its noise, by its name alone."""
+        for name in self.info["ch_names"]:
+            name_key = zlib.crc32(name.encode())
+            rng = self._rng(_ELECTRODE, subject, session, name_key)
+            yield np.exp(rng.normal(0, 0.1)), rng
+
     def _amplify(
         self, potentials: np.ndarray, subject: int, session: int
     ) -> mne.io.RawArray:
-        """Give each electrode its gain and noise, by its name alone, and resample."""
-        for row, name in zip(potentials, self.info["ch_names"], strict=True):
-            name_key = zlib.crc32(name.encode())
-            rng = self._rng(_ELECTRODE, subject, session, name_key)
-            row *= np.exp(rng.normal(0, 0.1))
+        """Give each electrode its gain and noise, and resample."""
+        electrodes = self._electrodes(subject, session)
+        for row, (gain, rng) in zip(potentials, electrodes, strict=True):
+            row *= gain
             row += _SENSOR_NOISE * rng.standard_normal(len(row), dtype=np.float32)
         # All is periodic over the recording, so that resampling in the frequency
         # domain has no edges.
@@ -324,7 +332,7 @@ class EEGSimulator:
         for subject in range(1, checked(n_subjects, "n_subjects", Integral, 1) + 1):
             raw = self.raw(subject, task=task, n_trials=n_trials)
             marks = raw.annotations
-            X = _cut(raw.get_data(), raw.info["sfreq"], marks.onset)
+            X = cut_trials(raw.get_data(), raw.info["sfreq"], marks.onset)
             # plain text: scikit-learn refuses the StringDType of MNE's descriptions
             labels = np.array(marks.description.tolist())
             parts.append((X, labels, np.full(len(X), subject)))
@@ -359,16 +367,16 @@ class EEGSimulator:
             alpha, side = self._rng(_TARGETS, subject).normal(0, 1.5, (2, n_trials))
             factors = np.exp(np.stack([side / 4, -side / 4, alpha / 2], axis=1))
             raw, sources, onsets = self._record(subject, 0, factors, lag=0.0)
-            powers = np.log(np.mean(_cut(sources, RATE, onsets) ** 2, axis=2))
+            powers = np.log(np.mean(cut_trials(sources, RATE, onsets) ** 2, axis=2))
             left, right, occipital = powers.T
             y = np.stack([occipital, left - right], axis=1)
-            X = _cut(raw.get_data(), self.info["sfreq"], onsets)
+            X = cut_trials(raw.get_data(), self.info["sfreq"], onsets)
             parts.append((X, y, np.full(n_trials, subject)))
         X, y, groups = map(np.concatenate, zip(*parts, strict=True))
         return X, y, groups, self.info.copy()
 
 
-def _cut(signals: np.ndarray, sfreq: float, onsets: np.ndarray) -> np.ndarray:
+def cut_trials(signals: np.ndarray, sfreq: float, onsets: np.ndarray) -> np.ndarray:
     """Trials of a recording, (n_trials, n_signals, n_times)."""
     n_times = round(TRIAL_SECONDS * sfreq)
     starts = np.round(onsets * sfreq).astype(int)
