@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from braindecode_samba.nn.patterns import sweep_inverse
 from braindecode_samba.nn.spatial import HEAD_RADIUS
+from braindecode_samba.scan.traced import is_traced
 
 # below 8 Hz, filtered at a quarter of the rate; the first is a low-pass
 _SLOW_BANDS_HZ = ((0.0, 2.0), (2.0, 4.0), (4.0, 8.0))
@@ -195,7 +196,7 @@ class WindowMeasures(nn.Module):
         Tensor, shape (batch, N_STEADY)
             Logits.
         """
-        signals = signals[:, :, : self.most_steady_times]
+        signals = _first(signals, self.most_steady_times)
         n_times = signals.shape[2]
         time = torch.arange(n_times, device=signals.device, dtype=torch.float64)
         phase = 6.283185307179586 * self.frequencies.double()[:, None] * time
@@ -305,9 +306,24 @@ def _power(mixing: Tensor, signals: Tensor) -> Tensor:
     return torch.matmul(mixing, signals).square()
 
 
+def _first(x: Tensor, most: int) -> Tensor:
+    """Take the first times of (batch, maps, times), at most so many."""
+    if not torch.jit.is_scripting() and is_traced():
+        # of a slice exporters ask whether there are more
+        n = torch.sym_min(x.shape[2], most)
+        return x.index_select(2, torch.arange(n, device=x.device))
+    return x[:, :, :most]
+
+
 def _in_parts(power: Tensor, n_parts: int) -> Tensor:
     """Means over the parts of the window, (batch, N_PARTS, n_targets)."""
     length = power.shape[2] // n_parts
+    if not torch.jit.is_scripting() and is_traced():
+        # the same as a product: of a slice exporters ask whether parts fill the window
+        part = torch.arange(power.shape[2], device=power.device).unsqueeze(1)
+        part = torch.div(part, length, rounding_mode="floor")
+        inside = part == torch.arange(n_parts, device=power.device)
+        return torch.matmul(power, inside.to(power.dtype) / length).transpose(1, 2)
     parts = power[:, :, : length * n_parts].unflatten(2, (n_parts, length))
     return parts.mean(-1).transpose(1, 2)
 
