@@ -56,7 +56,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : pathlib.Path
-        The file; its folder is made. What was there before stays until it is replaced.
+        The file. What was there before stays until it is replaced.
 
     Yields
     ------
@@ -71,7 +71,6 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     part = _beside(path)
     with _told(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as file:
                 yield file
                 _to_disk(file)
@@ -81,8 +80,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file by `whole_file`."""
-    with whole_file(Path(path)) as file:
+    """Write a file by `whole_file`, in a folder that is made if need be."""
+    path = Path(path)
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
         file.write(data)
 
 

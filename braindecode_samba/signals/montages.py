@@ -14,7 +14,7 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
-from braindecode_samba._paths import data_folder, write_whole
+from braindecode_samba._paths import data_folder, whole_file
 from braindecode_samba.signals.positions import (
     check_positions,
     position_in_loc,
@@ -258,16 +258,15 @@ def write_montage(path: str | os.PathLike[str], montage: Montage) -> None:
     OSError
         If the file can't be written, or its folder is not there.
     """
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}: make it first")
     rows = [
         "\t".join((name, *(repr(float(value)) for value in place), montage.frame))
         for name, place in zip(montage.names, montage.positions, strict=True)
     ]
     comments = [f"# {line}".rstrip() for line in montage.source.splitlines()]
     text = "\n".join((*comments, "\t".join(_COLUMNS), *rows, ""))
-    write_whole(path, text.encode("utf-8"))
+    content = text.encode("utf-8")
+    with whole_file(Path(path)) as file:
+        file.write(content)
 
 
 def montage_from_raw(
