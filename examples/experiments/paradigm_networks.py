@@ -10,7 +10,6 @@ import braindecode.models
 import numpy as np
 import torch
 from braindecode import EEGClassifier, EEGRegressor
-from braindecode_samba.estimators.training import seeded
 from paradigm_columns import is_number
 from scipy.signal import resample_poly
 from sklearn.base import BaseEstimator
@@ -20,6 +19,8 @@ from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
+
+from braindecode_samba.nn.randomness import seeded
 
 RATE = 128
 
@@ -60,7 +61,7 @@ class StoppedNet(BaseEstimator):
         inputs, targets = self._inputs(read), self._targets(y)
         split = GroupShuffleSplit(1, test_size=0.2, random_state=self.random_state)
         ((learnt, held),) = split.split(inputs, y, groups)
-        with seeded(self.random_state, "cpu"):
+        with seeded(self.random_state):
             self.net_ = self._build(
                 inputs, targets, Dataset(inputs[held], targets[held])
             )
@@ -105,12 +106,12 @@ class StoppedNet(BaseEstimator):
 
     def predict_proba(self, read):
         """Probabilities of classes."""
-        with seeded(0, "cpu"):
+        with seeded(0):
             return self.net_.predict_proba(self._inputs(read))
 
     def predict(self, read):
         """Numbers, in the unit of the targets."""
-        with seeded(0, "cpu"):
+        with seeded(0):
             found = self.net_.predict(self._inputs(read))[:, 0]
         return found * self.deviation_ + self.mean_
 
