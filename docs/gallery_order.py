@@ -7,6 +7,8 @@ __all__ = ["ReadingOrder"]
 _FIRST = (
     "plot_quick_start.py",
     "plot_moabb_evaluation.py",
+    "plot_p300.py",
+    "plot_ssvep.py",
     "plot_grid_search.py",
     "plot_regression.py",
     "plot_braindecode_trialwise.py",

@@ -8,8 +8,8 @@ two and with four training people, on simulated EEG::
 
     python examples/plot_finetune.py
 
-Use gradients where there are many people (some dozens) and time; with few people a
-solved head is as good or better, on real EEG too.
+With few people the solved head is as good or better. What gradients add grows with the
+number of people, on real EEG too: try them from some dozens on, if there is time.
 """
 
 # %%

@@ -103,7 +103,12 @@ print(table.iloc[:, :4].round(2))
 # %%
 # What it means
 # -------------
-# FILL
+# Which window has the stronger alpha is what band power measures, and all stages
+# together know it as well. Random weights know nearly as much: a network that mixes
+# electrodes by their places and filters them passes rhythms on, trained or not. What
+# training adds shows where one deep stage is read alone, as the published probe reads
+# "pool3", and on real EEG, for what no single rhythm tells. So take all stages, or
+# `SAMBAClassifier`, which reads them beside rhythms, patterns and responses.
 
 fig, axes = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 places = np.arange(len(parts))

@@ -114,8 +114,7 @@ answers = []
 for packet in range(TRAINING * SFREQ, raw.n_times, SFREQ // 10):
     answers += stream.push(raw.get_data(start=packet, stop=packet + SFREQ // 10))
 times = TRAINING + np.array([answer.seconds for answer in answers])
-column = list(decoder.classes_).index("closed")
-probability = np.array([answer.output[column] for answer in answers])
+probability = np.array([answer.probabilities["closed"] for answer in answers])
 true = closed[np.round((times - WINDOW / 2) * SFREQ).astype(int)]
 agreement = np.mean((probability > 0.5) == true)
 print(f"{len(answers)} answers, right in {agreement:.0%}, AUC ", end="")

@@ -121,7 +121,12 @@ for fitted, decoder in decoders.items():
         print(f"fitted on {fitted:14} predicts {cap:17} {mean:.2f}   people: {each}")
 
 # %%
-# FILL
+# A cap that nobody wore is decoded nearly as well as by a decoder of its own, if
+# several caps were trained with; from one cap of 64 electrodes alone it is decoded less
+# well. More electrodes are not all: six people are few for 64 of them. And Emotiv's cap
+# has nothing above the motor cortex. Where you know which caps a decoder is to serve,
+# ``SAMBAClassifier(montages=["clinical_19"])`` fits it on every window once more as
+# that cap would have recorded it. With four people and few trials all this is one draw.
 
 fig, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
 for row, fitted in enumerate(decoders):

@@ -656,7 +656,10 @@ def test_any_value_of_an_option_loads_or_is_refused(written, tmp_path, option, v
         ({"chs_info": [{"ch_name": "Cz", "loc": [0.0]}]}, "'chs_info"),
         ({"n_layers": 3}, "'n_layers'"),
         ({"pretraining": 3}, "'pretraining'"),
-        ({"head": "power", "surround": 1.0}, "'activation'"),
+        (
+            {"head": "power", "surround": 1.0, "numbers": False, "evoked_seconds": 1.0},
+            "'activation'",
+        ),
         ({"weights_sha256": 3}, "SHA-256 3"),
     ],
 )

@@ -218,13 +218,14 @@ def test_what_shows_to_be_damaged_only_when_it_is_read_is_named_too(tmp_path):
     raw._data[1, 100] = np.nan
     raw.save(path, overwrite=True, verbose="error")
     words = ["prepare", recordings, "--stores", tmp_path / "stores"]
-    assert fail(1, *words) == (
-        f"braindecode-samba: {path} holds NaN or infinity: repair it or leave it out: "
-        "pass --skip-broken"
+    reason = (
+        f"{path} holds NaN or infinity: repair it, mark it by annotations that begin "
+        "with 'bad', or leave it out"
     )
+    assert fail(1, *words) == f"braindecode-samba: {reason}: pass --skip-broken"
     said = succeed(*words, "--skip-broken")
     assert "14 windows of 7 people" not in said
-    assert said.endswith(f"{path} holds NaN or infinity: repair it or leave it out\n")
+    assert said.endswith(f"{reason}\n")
 
 
 def test_corpora_are_where_a_config_says(folder, stores, tmp_path):

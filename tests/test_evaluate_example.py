@@ -115,6 +115,20 @@ def test_scores_do_not_depend_on_labels_of_those_who_are_scored(example, output)
     np.testing.assert_allclose(after.score, 1 - before.score, atol=1e-9)
 
 
+def test_samba_as_it_comes_is_told_whose_trials_these_are(example, output, shared):
+    samba, other = (
+        shared.make_method(name, NAMES, 0, align=True) for name in ("samba", "finetune")
+    )
+    assert shared.aligns_itself(samba)
+    assert not shared.aligns_itself(other)
+    assert not shared.aligns_itself(shared.make_method("samba", NAMES, 0, align=False))
+    asked = ["--methods", "samba", "--n-subjects", "3", "--device", "cpu"]
+    run(example, output, *asked, "--align", "--mirror")
+    frame = ResumableTable(output / "rows").to_frame()
+    assert frame.score.mean() > 0.9
+    assert (frame["test subject's unlabelled trials used"] == 8).all()
+
+
 def test_executed_movements_are_learnt_from_as_well(example, output, capsys):
     (trials,) = output.glob("*.npz")
     data = dict(np.load(trials))
@@ -146,21 +160,16 @@ def test_those_who_executed_are_found(shared, tmp_path):
 
 def test_every_method_can_be_built(shared):
     for method in shared.METHODS:
-        if method in shared.PRETRAINED:
-            continue
-        made = shared.make_method(
-            method, NAMES, 0, checkpoint=None, align=True, device="cpu", epochs=1
-        )
+        made = shared.make_method(method, NAMES, 0, align=True, device="cpu", epochs=1)
         assert hasattr(made, "predict_proba")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--methods", "finetune"], "--checkpoint"),
         (["--n-subjects", "29"], "from 1 to 28"),
         (["--task", "state", "--n-subjects", "13"], "from 1 to 12"),
-        (["--methods", "samba"], "invalid choice"),
+        (["--methods", "sambo"], "invalid choice"),
         (["--task", "state", "--executed"], "--task imagery"),
     ],
 )

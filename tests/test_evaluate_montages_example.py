@@ -66,7 +66,7 @@ def test_a_table_of_montages_is_made_and_printed(example, names, tmp_path, capsy
         names=np.array(names),
     )
     example.main(
-        ["--output", str(tmp_path), "--methods", "scratch", "shallow", "--epochs", "1"]
+        ["--output", str(tmp_path), "--methods", "samba", "shallow", "--epochs", "1"]
     )
     said = capsys.readouterr().out
     assert "2 of 2 rows" in said

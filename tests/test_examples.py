@@ -96,7 +96,7 @@ def test_example_runs_offline_and_draws(script, tmp_path, environment):
 
 
 def test_there_are_examples():
-    assert len(SCRIPTS) >= 14
+    assert len(SCRIPTS) >= 16
 
 
 def test_the_check_finds_network_and_warnings(tmp_path, environment):

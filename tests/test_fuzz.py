@@ -1,271 +1,101 @@
-"""Whatever comes in, every public entry gives finite numbers or one of our errors.
-
-Random but possible arguments are thrown at whole entries, and the numbers that they get
-are the worst that float32 can hold.  What each error has to say is tested where the
-entry is; names, tables of montages and files of weights have fuzz of their own in
-`test_montages` and `test_checkpoints`.
-"""
+"""Some seconds of `tests.fuzz`, which runs for hours by itself; and its judge."""
 
 import threading
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from braindecode_samba import (
-    SAMBA,
-    RecordingAligner,
-    SAMBAClassifier,
-    SAMBAFeatures,
-    SAMBAReconstructor,
-    SAMBARegressor,
-    SAMBAStream,
-    chs_info_from_names,
-    positions_from_names,
-)
-from braindecode_samba.pretraining import (
-    Masking,
-    TimeFrequencyLoss,
-    block_mask,
-    random_mask,
-    region_mask,
-    temporal_semantic_mask,
-)
-from braindecode_samba.signals import mirror_windows
+from braindecode_samba import SAMBAClassifier, positions_from_names
+from tests.fuzz import files, signals, words  # noqa: F401 -- they register targets
+from tests.fuzz.campaign import TARGETS, Found, Target, throw
+from tests.fuzz.refusals import finite, is_refusal
 
-OURS = (ValueError, TypeError)
-SMALL = {"d_state": 4, "expand": 2}
 NAMES = ("C3", "Cz", "C4")
-CHS_INFO = chs_info_from_names(NAMES)
-MODELS = {
-    "classifier": SAMBA(2, chs_info=CHS_INFO, sfreq=128, **SMALL).eval(),
-    "reconstructor": SAMBAReconstructor(chs_info=CHS_INFO, sfreq=128, **SMALL).eval(),
-    "resampling": SAMBA(2, chs_info=CHS_INFO, sfreq=250, **SMALL).eval(),
-    "variance": SAMBA(2, chs_info=CHS_INFO, head="variance", **SMALL).eval(),
-    "readings": SAMBA(2, chs_info=CHS_INFO, head="readings", **SMALL).eval(),
-    "each channel": SAMBA(2, chs_info=CHS_INFO, scale="channel", **SMALL).eval(),
-}
+SMALL = {"d_state": 4, "expand": 2}
 
 
-@st.composite
-def windows(draw, n_chans=(3, 3), n_times=(16, 80)):
-    """Draw windows (n, channels, times): noise with the worst that amplifiers do."""
-    shape = tuple(draw(st.integers(*ends)) for ends in ((1, 3), n_chans, n_times))
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    x = rng.standard_normal(shape)
-    for channel in range(shape[1]):
-        fault = draw(
-            st.sampled_from(["none", "flat", "rail", "spike", "step", "offset"])
-        )
-        part = x[:, channel]
-        if fault == "flat":
-            part[:] = draw(st.sampled_from([0.0, 1.0, -3e4]))
-        elif fault == "rail":
-            part[:] = np.clip(part * 100, -1, 1)
-        elif fault == "spike":
-            part[:, rng.integers(shape[2])] = 1e6
-        elif fault == "step":
-            part[:, shape[2] // 2 :] += 1e4
-        elif fault == "offset":
-            part += 1e5
-    exponent = draw(st.floats(-12, 12))
-    # numbers beyond float32 are no float32 amplitudes
-    x = x / max(1.0, np.abs(x).max()) * 10.0**exponent
-    return x.astype(np.float32)
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.filterwarnings("ignore")
+def test_inputs_give_numbers_or_refusals(name):
+    found = Found()
+    one = TARGETS[name]
+    throw(one, max(2, one.share // 2), 0, found)
+    assert not found.faults
+    assert found.inputs > 1
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-@settings(max_examples=60)
-@given(x=windows())
-@torch.no_grad()
-def test_models_turn_finite_windows_into_finite_numbers(model, x):
-    assert torch.isfinite(model(torch.from_numpy(x))).all()
+def caught(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
 
 
-@settings(max_examples=20)
-@given(x=windows(n_times=(16, 60)))
-def test_gradients_of_finite_windows_are_finite(x):
-    model = SAMBA(2, chs_info=CHS_INFO, drop_prob=0, **SMALL)
-    model(torch.from_numpy(x)).square().sum().backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert torch.isfinite(parameter.grad).all(), name
-
-
-@settings(max_examples=80)
-@given(
-    shape=st.lists(st.integers(0, 12), min_size=1, max_size=4),
-    dtype=st.sampled_from(
-        [torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64]
-    ),
-    pos_shape=st.none() | st.lists(st.integers(0, 4), min_size=1, max_size=3),
-    mask_shape=st.none() | st.lists(st.integers(0, 4), min_size=1, max_size=3),
-    kind=st.sampled_from(sorted(MODELS)),
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: positions_from_names([]),
+        lambda: positions_from_names("Cz"),
+        lambda: SAMBAClassifier(batch_size=0).fit([[[1.0]]], [1]),
+        lambda: SAMBAClassifier(ch_names=["Cz"], sfreq=128).fit([["a"]], [1]),
+    ],
 )
-@torch.no_grad()
-def test_any_tensors_give_numbers_or_our_errors(
-    shape, dtype, pos_shape, mask_shape, kind
-):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(shape, generator=generator).to(dtype)
-    pos = None if pos_shape is None else torch.rand(pos_shape, generator=generator) / 9
-    mask = None if mask_shape is None else torch.rand(mask_shape) > 0.3
-    try:
-        y = MODELS[kind](x, pos, mask)
-    except OURS:
-        return
-    assert torch.isfinite(y).all()
+def test_refusals_are_known(function):
+    assert is_refusal(caught(function))
 
 
-@settings(max_examples=40)
-@given(
-    options=st.fixed_dictionaries(
-        {},
-        optional={
-            "model_sfreq": st.sampled_from([0, -1, 64, 100.0, 128, float("nan"), "x"]),
-            "sfreq": st.sampled_from([0, -5, 127.3, 128, 5000, float("inf")]),
-            "scale": st.sampled_from(["window", "channel", None, "volts", 3]),
-            "spatial_init": st.sampled_from(["distance", "published", "", None]),
-            "head": st.sampled_from(["power", "variance", "linear", None]),
-            "d_state": st.integers(-1, 4),
-            "d_conv": st.integers(-1, 4),
-            "expand": st.integers(-1, 3),
-            "coordinate_frame": st.sampled_from(["head", "colin27_mri", "mri"]),
-            "drop_prob": st.sampled_from([-1.0, 0.0, 0.5, 2.0]),
-            "target_positions": st.sampled_from(
-                [[[0, 0, 0.1]], [], [[0, 0]], [[float("nan")] * 3], [[0, 0, 90]]]
-            ),
-        },
-    )
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: int("x"),
+        lambda: np.zeros(2) + np.zeros(3),
+        lambda: torch.zeros(2) @ torch.zeros(3),
+        lambda: {}["x"],
+        # in the middle of our code, but by Python
+        lambda: positions_from_names(iter(NAMES), unknown=np.zeros(3)),
+    ],
 )
-@torch.no_grad()
-def test_any_options_make_a_model_that_works_or_our_errors(options):
-    try:
-        model = SAMBA(2, chs_info=CHS_INFO, **SMALL | options).eval()
-    except OURS:
-        return
-    x = torch.randn(1, 3, 1600, generator=torch.Generator().manual_seed(0))
-    assert torch.isfinite(model(x)).all()
+def test_what_others_raise_is_a_fault(function):
+    assert not is_refusal(caught(function))
 
 
-@pytest.mark.parametrize("kind", [SAMBAClassifier, SAMBARegressor, SAMBAFeatures])
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
-@given(x=windows(n_chans=(1, 3), n_times=(1, 50)))
-def test_estimators_give_finite_numbers_or_our_errors(kind, x):
-    quick = {} if kind is SAMBAFeatures else {"max_epochs": 1}
-    estimator = kind(
-        ch_names=NAMES[: x.shape[1]],
-        sfreq=128,
-        model_params=SMALL,
-        device="cpu",
-        random_state=0,
-        **quick,
-    )
-    x = np.concatenate([x, x + 1])
-    y = np.arange(len(x)) % 2
-    try:
-        fitted = estimator.fit(x, y)
-    except OURS:
-        return
-    found = fitted.transform(x) if kind is SAMBAFeatures else fitted.predict(x)
-    assert np.isfinite(found).all()
-
-
-@settings(max_examples=15)
-@given(x=windows(n_times=(64, 200)), data=st.data())
-def test_streams_take_any_pieces(x, data):
-    stream = SAMBAStream(MODELS["classifier"], hop_seconds=0.25, window_seconds=0.5)
-    signal, start, found = x[0], 0, []
-    while start < signal.shape[1]:
-        step = data.draw(st.integers(1, 90))
-        found += list(stream.push(signal[:, start : start + step]))
-        start += step
-    assert len(found) == (signal.shape[1] - 64) // 32 + 1
-    assert all(np.isfinite(prediction.output).all() for prediction in found)
-
-
-@pytest.mark.parametrize("function", [temporal_semantic_mask, random_mask, block_mask])
-@settings(max_examples=60)
-@given(
-    batch=st.integers(0, 3),
-    n_times=st.integers(-1, 60),
-    ratio=st.floats(-0.5, 1.5) | st.just(float("nan")),
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: finite(np.nan),
+        lambda x: finite(torch.tensor([1.0, torch.inf])),
+        lambda x: {}[x],
+        lambda x: int("x"),
+    ],
 )
-def test_masks_hide_and_show_something_or_refuse(function, batch, n_times, ratio):
-    generator = torch.Generator().manual_seed(0)
-    try:
-        mask = function(batch, n_times, ratio=ratio, generator=generator)
-    except OURS:
-        return
-    assert mask.dtype == torch.bool
-    assert mask.shape == (batch, n_times)
-    assert mask.any(1).all()
-    assert not mask.all(1).any()
+def test_faults_are_counted_and_kept(function, tmp_path):
+    one = Target("broken", function, {"x": st.integers()}, 5)
+    found = Found()
+    throw(one, 20, 0, found, tmp_path)
+    assert len(found.faults) == 1
+    # what is known does not stop the next round
+    throw(one, 20, 1, found, tmp_path)
+    assert len(found.faults) == 1
+    again = Found()
+    throw(one, 20, 2, again, tmp_path, replay=True)
+    assert list(again.faults) == list(found.faults)
+    assert again.inputs < 20
 
 
-@settings(max_examples=60)
-@given(
-    n_channels=st.integers(1, 6),
-    n_times=st.integers(0, 60),
-    ratio=st.floats(-0.1, 1.1),
-    radius=st.floats(-0.1, 0.5),
-    span=st.integers(-1, 80),
-)
-def test_regions_hide_and_show_something_or_refuse(
-    n_channels, n_times, ratio, radius, span
-):
-    generator = torch.Generator().manual_seed(0)
-    positions = torch.rand(2, n_channels, 3, generator=generator) * 0.1
-    options = {"ratio": ratio, "radius": radius, "span": span}
-    try:
-        mask = region_mask(positions, n_times, **options, generator=generator)
-    except OURS:
-        return
-    assert mask.shape == (2, n_channels, n_times)
-    assert mask.flatten(1).any(1).all()
-    assert not mask.flatten(1).all(1).any()
+def test_a_hang_is_a_fault(monkeypatch):
+    monkeypatch.setattr("tests.fuzz.campaign.PATIENCE", 1)
 
+    def hang(x):
+        while True:
+            pass
 
-@settings(max_examples=30)
-@given(x=windows(), norm=st.sampled_from(["ortho", "backward"]))
-def test_losses_of_finite_windows_are_finite(x, norm):
-    # what is compared is scaled: of the size of one robust deviation, or a rail
-    scaled = torch.from_numpy(x / max(np.abs(x).max(), 1e-30))
-    loss = TimeFrequencyLoss(norm=norm)
-    assert torch.isfinite(loss(scaled, torch.zeros_like(scaled)))
-
-
-@settings(max_examples=40)
-@given(x=windows(n_times=(8, 60)))
-def test_alignment_gives_finite_windows_or_our_errors(x):
-    try:
-        aligned = RecordingAligner().fit_transform(x, groups=np.zeros(len(x), int))
-    except OURS:
-        return
-    assert np.isfinite(aligned).all()
-
-
-@settings(max_examples=30)
-@given(x=windows())
-def test_mirrored_windows_are_finite(x):
-    positions = positions_from_names(NAMES)
-    mirrored, labels = mirror_windows(
-        x, np.zeros(len(x), int), positions, {0: 1, 1: 0}, random_state=0
-    )
-    assert np.isfinite(mirrored).all()
-    assert set(labels) <= {0, 1}
-
-
-@pytest.mark.parametrize("kind", ["tsr", "random", "blocks", "regions", "x", None])
-@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, float("nan"), "half"])
-def test_settings_of_masks_are_taken_or_refused(kind, ratio):
-    if kind in ("x", None) or ratio != 0.5:
-        with pytest.raises(OURS):
-            Masking(kind=kind, ratio=ratio)
-    else:
-        assert Masking(kind=kind, ratio=ratio).ratio == 0.5
+    found = Found()
+    one = Target("hang", hang, {"x": st.just(1)}, 1)
+    throw(one, 1, 0, found)
+    assert "HangError" in "".join(found.faults)
 
 
 def test_one_seed_gives_one_model():
@@ -275,6 +105,7 @@ def test_one_seed_gives_one_model():
         SAMBAClassifier(
             ch_names=NAMES,
             sfreq=128,
+            start="random",
             checkpoint=None,
             max_epochs=2,
             model_params=SMALL,
@@ -290,10 +121,7 @@ def test_one_seed_gives_one_model():
 def test_threads_may_share_a_fitted_decoder():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((24, 3, 64)), np.arange(24) % 2
-    decoder = SAMBAClassifier(
-        ch_names=NAMES, sfreq=128, checkpoint=None, model_params=SMALL, random_state=0
-    )
-    decoder.fit(x, y, groups=y).adapt(x)
+    decoder = SAMBAClassifier(ch_names=NAMES, sfreq=128, random_state=0).fit(x, y)
     wanted = decoder.predict_proba(x)
     parts = np.array_split(np.arange(24), 8)
     found = [None] * 8

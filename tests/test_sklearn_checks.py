@@ -71,7 +71,12 @@ _ROUNDING = (
     "float32 sums depend on a window's place in its batch in the seventh digit, and "
     "the check compares numbers near zero more strictly"
 )
+_ONE_NUMBER = (
+    "a row of one number becomes a window in which nothing moves, which is refused "
+    "in words of ours"
+)
 EXPECTED_FAILURES = {
+    "check_fit2d_1feature": _ONE_NUMBER,
     "check_n_features_in": _WIDTH,
     "check_n_features_in_after_fitting": _WIDTH,
     "check_methods_sample_order_invariance": _ROUNDING,

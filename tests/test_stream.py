@@ -23,7 +23,7 @@ QUICK = {"checkpoint": None, "start": "random", "max_epochs": 1, "model_params":
 @pytest.fixture(scope="module")
 def model(motor_chs_info):
     torch.manual_seed(0)
-    return SAMBA(2, chs_info=motor_chs_info, sfreq=100, **SMALL).eval()
+    return SAMBA(n_outputs=2, chs_info=motor_chs_info, sfreq=100, **SMALL).eval()
 
 
 def offline(model, x, length, hop):
@@ -398,7 +398,7 @@ def test_bad_samples_are_refused_and_not_taken(model, make_eeg, samples):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_a_day_leaves_memory_as_it_was(motor_chs_info):
     """24 hours at 128 Hz, a prediction every 10 s, as fast as it goes."""
-    model = SAMBA(2, chs_info=motor_chs_info, sfreq=128).eval()
+    model = SAMBA(n_outputs=2, chs_info=motor_chs_info, sfreq=128).eval()
     stream = SAMBAStream(model, window_seconds=2, hop_seconds=10)
     rng = np.random.default_rng(0)
 

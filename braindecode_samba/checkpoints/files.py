@@ -131,6 +131,10 @@ def find_checkpoint(
     is_path = isinstance(name, os.PathLike) or path.suffix in _SUFFIXES
     if not is_path and _HUB_NAME.fullmatch(str(name)):
         return _from_hub(str(name), filename, hub)
+    if is_path:
+        raise CheckpointError(
+            f"there is no file or folder {path}: pass an existing one"
+        )
     raise CheckpointError(
         f"{str(name)!r} is no file, folder or 'owner/name' of a hub repository, and "
         f"the shipped checkpoints are {sorted(shipped) or 'none'}: pass one of these"
@@ -262,11 +266,8 @@ def _read_once(path: Path, filename: str | None) -> CheckpointFiles:
         raise CheckpointError(
             f"{path} ends in none of {', '.join(_SUFFIXES)}: pass a file of weights"
         )
-    config = path.with_name(CONFIG)
     weights = _readable(path, path.read_bytes)
-    files = CheckpointFiles(
-        path, weights, _read_config(config) if config.exists() else None
-    )
+    files = CheckpointFiles(path, weights, _read_config(path.with_name(CONFIG)))
     told = (files.config or {}).get(WEIGHTS_SHA256)
     # a pickle beside it is another file, of which the configuration tells no hash
     if path.suffix in _PICKLES or told == files.sha256:
@@ -289,7 +290,7 @@ def _hidden_config(files: CheckpointFiles) -> dict[str, Any] | None:
             config = _read_config(part)
         except CheckpointError:  # cut off as well
             continue
-        if config.get(WEIGHTS_SHA256) == files.sha256:
+        if config is not None and config.get(WEIGHTS_SHA256) == files.sha256:
             return config
     return None
 
@@ -303,7 +304,9 @@ def _readable(path: Path, read: Callable[[], Any]) -> Any:
         ) from None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
     text = _readable(path, path.read_bytes)
     try:
         config = json.loads(text)

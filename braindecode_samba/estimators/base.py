@@ -46,7 +46,7 @@ class WindowEstimator(BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _read(self, X: Any, y: ArrayLike | None, **told: Any) -> Windows:
+    def _read(self, X: Any, y: ArrayLike | None = None, **told: Any) -> Windows:
         windows = read_windows(X, y, exclude=self.exclude, **told)
         if windows.bads and self.verbose > 0:
             print(f"left out: {', '.join(windows.bads)} (exclude=() keeps them)")
@@ -55,6 +55,7 @@ class WindowEstimator(BaseEstimator):
     def _read_new(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         """Read windows to learn from, with all checks that need no network."""
         check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
+        check_scalar(self.verbose, "verbose", Integral, min_val=0)
         params = {} if self.model_params is None else self.model_params
         if not isinstance(params, Mapping):
             raise TypeError(
@@ -75,6 +76,7 @@ class WindowEstimator(BaseEstimator):
             **names,
         )
         _refuse_short(windows, params.get("model_sfreq", MODEL_SFREQ))
+        _refuse_flat(windows)
         return windows
 
     def _read_more(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
@@ -83,19 +85,34 @@ class WindowEstimator(BaseEstimator):
         told: dict[str, Any] = {}
         # what the constructor was told holds for the fit, and for arrays
         if not describes_itself(X):
-            n_chans = np.shape(X)[1] if np.ndim(X) == 3 else self.n_features_in_
-            if n_chans != self.n_features_in_:
-                raise ValueError(
-                    f"X has {n_chans} channels, and {type(self).__name__} was fitted "
-                    f"on {self.n_features_in_}: pass these, or mne.Epochs with any "
-                    "electrodes"
-                )
-            told = {"chs_info": self._fitted_channels, "sfreq": self.sfreq_}
+            self._refuse_other_channels(X)
+            told = {
+                "ch_names": self.ch_names,
+                "chs_info": self.chs_info,
+                "sfreq": self.sfreq_ if self.sfreq is None else self.sfreq,
+            }
+            if self.ch_names is None and self.chs_info is None:
+                told["chs_info"] = self._fitted_channels
         windows = self._read(X, y, **told, **names)
         _refuse_short(
             windows, (self.model_params or {}).get("model_sfreq", MODEL_SFREQ)
         )
+        _refuse_flat(windows)
         return windows
+
+    def _refuse_other_channels(self, X: Any) -> None:
+        if np.ndim(X) != 3 or 0 in np.shape(X):
+            return
+        n_chans, n_times = np.shape(X)[1:]
+        if n_chans == self.n_features_in_:
+            return
+        advice = "pass these, or mne.Epochs with any electrodes"
+        if n_times == self.n_features_in_:
+            advice = "windows are (n, channels, times), X.transpose(0, 2, 1)"
+        raise ValueError(
+            f"X has {n_chans} channels, and {type(self).__name__} was fitted "
+            f"on {self.n_features_in_}: {advice}"
+        )
 
     def _read_parts(self, X: Any, **names: Any) -> list[Windows]:
         """Read windows for a fitted estimator; Epochs of several lengths in parts."""
@@ -107,17 +124,19 @@ class WindowEstimator(BaseEstimator):
         return [self._read_more(X, **names)]
 
     def _read_apart(self, X: Sequence[mne.BaseEpochs], **names: Any) -> list[Windows]:
-        stops = np.cumsum([len(item) for item in X])
+        stops = np.cumsum([len(item.events) for item in X])
         parts = []
         for i, (item, stop) in enumerate(zip(X, stops, strict=True)):
-            rows = slice(stop - len(item), stop)
+            rows = slice(stop - len(item.events), stop)
             own = {
                 name: None if values is None else np.asarray(values)[rows]
                 for name, values in names.items()
             }
             windows = self._read_more(item, **own)
             if windows.groups is None:
-                windows = replace(windows, groups=np.full(len(item), f"item {i}"))
+                windows = replace(
+                    windows, groups=np.full(len(item.events), f"item {i}")
+                )
             parts.append(windows)
         return parts
 
@@ -154,6 +173,14 @@ def _refuse_short(windows: Windows, model_sfreq: float) -> None:
         )
 
 
+def _refuse_flat(windows: Windows) -> None:
+    if not np.ptp(windows.x, axis=2).any():
+        raise ValueError(
+            f"X does not move in any channel of its {len(windows.x)} windows: see "
+            "whether the recording holds signals at all, and those that are meant"
+        )
+
+
 def choose_device(device: str) -> torch.device:
     """Device by name; "auto" is CUDA where there is any, else the CPU."""
     if device == "auto":
@@ -166,7 +193,7 @@ def choose_device(device: str) -> torch.device:
     try:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")
         raise ValueError(
             f"device={device!r} can't be used ({reason}): {advice}"
         ) from None

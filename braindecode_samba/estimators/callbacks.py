@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sklearn.metrics import get_scorer_names
 from skorch.callbacks import Callback
 from skorch.callbacks.scoring import ScoringBase
 from skorch.exceptions import SkorchException
@@ -97,6 +98,8 @@ def copy_where_possible(callbacks: Any) -> Any:
 
 def _watched(callback: Any) -> Iterator[str]:
     """Numbers of held-out windows that a callback reads."""
+    if isinstance(callback, str):
+        yield f"valid_{callback}"
     monitor = getattr(callback, "monitor", None)
     if isinstance(monitor, str) and monitor.startswith("valid_"):
         yield monitor.removesuffix("_best")
@@ -117,6 +120,9 @@ def _bare(item: Any) -> Any:
 
 
 def _is_callback(item: Any) -> bool:
+    # braindecode makes callbacks of the names of scores
+    if isinstance(item, str):
+        return item in get_scorer_names()
     kind = item if isinstance(item, type) else type(item)
     return issubclass(kind, Callback)
 

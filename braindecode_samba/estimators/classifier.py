@@ -202,6 +202,8 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     ) -> Self:
         """Train for one pass over X, at the constant rate `lr`.
 
+        `mirror` and `montages` are of `fit` alone: X is taken as it is.
+
         Parameters
         ----------
         X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode

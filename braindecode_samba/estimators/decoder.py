@@ -41,6 +41,7 @@ from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.saving import SavedDecoder
 from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.solving import solve_head
+from braindecode_samba.estimators.targets import required
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
@@ -153,8 +154,8 @@ class Decoder(DecoderSettings, SavedDecoder):
         named = {"groups": subjects if groups is None else groups, "subjects": subjects}
         windows = self._read_new(X, y, **named)
         if self.mirror is not None:
-            windows = mirrored_too(windows, self._require(windows.y), self.mirror)
-        learned, targets = self._learn(self._require(windows.y), None)
+            windows = mirrored_too(windows, required(self, windows.y), self.mirror)
+        learned, targets = self._learn(required(self, windows.y), None)
         mode = choose_mode(self.align, windows, targets)
         if windows.groups is None and self.align == "auto":
             say_unaligned()
@@ -214,11 +215,6 @@ class Decoder(DecoderSettings, SavedDecoder):
     def _partial_fit(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
     ) -> Self:
-        if self.mirror is not None:
-            raise ValueError(
-                "mirror is for fit: pass mirror=None, and windows that mirror_windows "
-                "mirrored"
-            )
         if not hasattr(self, "net_"):
             return self._begin(X, y, classes, groups)
         windows = self._read_more(X, y, groups=groups)
@@ -227,7 +223,7 @@ class Decoder(DecoderSettings, SavedDecoder):
                 f"X is sampled at {windows.sfreq:g} Hz, and the first windows were at "
                 f"{self.sfreq_:g} Hz: resample X"
             )
-        targets = self._encode(self._require(windows.y), classes)
+        targets = self._encode(required(self, windows.y), classes)
         aligned, _ = self._alignment.apply(windows)
         batch = samples(aligned, self._positions)
         train_once(self.net_, batch, targets, self._seed + 1 + self._n_updates)
@@ -244,7 +240,7 @@ class Decoder(DecoderSettings, SavedDecoder):
                 "pass start='random'"
             )
         windows = self._read_new(X, y, groups=groups)
-        learned, targets = self._learn(self._require(windows.y), classes)
+        learned, targets = self._learn(required(self, windows.y), classes)
         mode = choose_mode(self.align, windows, targets)
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
@@ -335,14 +331,6 @@ class Decoder(DecoderSettings, SavedDecoder):
         by_amplitude = getattr(net, "module__scale", "window") in ("recording", None)
         kept = by_amplitude and mode != "whiten"
         return Alignment.learn("none" if kept else mode, windows)
-
-    def _require(self, y: ArrayLike | None) -> ArrayLike:
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None; of mne.Epochs it may be epochs.events[:, 2]"
-            )
-        return y
 
     def _learn(
         self, y: ArrayLike, classes: ArrayLike | None

@@ -27,11 +27,14 @@ from braindecode_samba.nn.heads import stage_variances
 from braindecode_samba.nn.pooling import log_variance, nine_statistics
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.recordings import (
-    Recording,
+    bad_steps_at_layer,
     encode_in_parts,
     samples_at_layer,
     steps_of_layer,
 )
+from braindecode_samba.signals.annotated import set_apart
+from braindecode_samba.signals.continuous import Recording
+from braindecode_samba.signals.declared import refuse_odd_seconds
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
 
 # every stage, one behind the other
@@ -248,6 +251,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         *,
         window_seconds: float | None = None,
         stride_seconds: float | None = None,
+        bad: str = "mark",
     ) -> NDArray[np.float32]:
         """Compute features of a whole recording, in bounded memory.
 
@@ -265,6 +269,12 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
             layer's signals are held: a quarter of a GB for a night at "pool3".
         stride_seconds : float, optional
             From one window to the next; by default their length.
+        bad : {"mark", "nan", "use"}
+            What becomes of stretches of a Raw that annotations call bad. They count
+            neither for scales nor for statistics, and the network meets silence there:
+            what they hold changes nothing outside. ``"mark"``: windows that reach
+            into them are masked, in an array of `numpy.ma`. ``"nan"``: they are NaN.
+            ``"use"``: the stretches are used as any other.
 
         Returns
         -------
@@ -283,22 +293,26 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
                 "a recording is encoded layer by layer: pass layer='pool3' or another "
                 "to the constructor"
             )
-        source = Recording(recording, self.sfreq_)
+        source = Recording(recording, self.sfreq_, bad)
+        source.refuse_transposed(self.n_features_in_)
         trunk = self.model_.trunk
         n_times = samples_at_layer(trunk, source, self.layer)
+        inside = bad_steps_at_layer(trunk, source, self.layer).numpy()
         pool = _POOLINGS[self.pooling]
         self.model_.eval()
         if window_seconds is None:
             if stride_seconds is not None:
                 raise ValueError("stride_seconds needs window_seconds: pass both")
-            signals = self.model_.encode_recording(recording, self.layer)
-            return pool(torch.from_numpy(signals).unsqueeze(0)).numpy()
+            signals = self.model_.encode_recording(recording, self.layer, bad=bad)
+            good = torch.from_numpy(np.asarray(signals)[:, ~inside])
+            return set_apart(pool(good.unsqueeze(0)).numpy(), np.zeros(1, bool), bad)
         rate = trunk.signal.model_sfreq / steps_of_layer(self.layer)
         length, starts = _windows_of(n_times, rate, window_seconds, stride_seconds)
         parts = encode_in_parts(trunk, source, self.layer)
         with torch.no_grad():
             rows = [pool(window) for window in _cut(parts, length, starts)]
-        return torch.cat(rows).float().cpu().numpy()
+        touched = np.array([inside[i : i + length].any() for i in starts])
+        return set_apart(torch.cat(rows).float().cpu().numpy(), touched, bad)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the features, such as "pool3_12_median".
@@ -350,6 +364,7 @@ def _windows_of(
 ) -> tuple[int, list[int]]:
     """Length and starts, in steps of a layer, of windows in a signal of n_times."""
     stride = window_seconds if stride_seconds is None else stride_seconds
+    refuse_odd_seconds(window_seconds=window_seconds, stride_seconds=stride)
     length = round(window_seconds * rate)
     if length < 2 or not stride * rate >= 1:
         raise ValueError(

@@ -260,11 +260,14 @@ def _split(
     if people is not None and len(np.unique(people)) > 1:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         return next(splitter.split(rows, groups=people))
+    # as many as there are classes, where strata are wanted
+    n_held = max(round(share * len(rows)), 1)
+    in_strata = not decoder._numbers and n_held >= len(np.unique(targets))
     return train_test_split(
         rows,
         test_size=share,
         random_state=seed,
-        stratify=None if decoder._numbers else targets,
+        stratify=targets if in_strata else None,
     )
 
 

@@ -87,7 +87,9 @@ def solve_head(
     ]
     evidence = np.stack([one.evidence for one in solved], -1)  # (n, columns, readings)
     # what wants the largest penalty says nothing, however much it is multiplied
-    heard = np.array([one.penalty < _PENALTIES[-1] for one in solved])
+    heard = np.array(
+        [one.penalty < _PENALTIES[-1] and one.evidence.std() > _STILL for one in solved]
+    )
     shares = _join(evidence * heard, y, importance)
     table = pd.DataFrame(
         {
@@ -210,7 +212,9 @@ def _features(
         features = features - centre
     spread = features[train].std(0)
     # what does not move says nothing, and rounding must not be blown up
-    spread[spread <= _STILL * np.maximum(1.0, np.abs(centre))] = _NEVER
+    still = spread <= _STILL * np.maximum(1.0, np.abs(centre))
+    spread[still] = _NEVER
+    features[:, still] = 0.0
     return features / spread, centre, spread
 
 

@@ -25,7 +25,7 @@ from braindecode_samba.estimators.regressor import SAMBARegressor
 from braindecode_samba.estimators.running import run_in_batches
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import min_times
-from braindecode_samba.signals.declared import declare
+from braindecode_samba.signals.declared import declare, refuse_odd_seconds
 from braindecode_samba.signals.inputs import Channels, Windows
 
 LAYOUTS = ("channels_first", "samples_first")
@@ -111,7 +111,8 @@ class SAMBAStream:
     --------
     >>> import numpy as np
     >>> from braindecode_samba import SAMBA, SAMBAStream, chs_info_from_names
-    >>> model = SAMBA(2, chs_info=chs_info_from_names(["C3", "C4"]), sfreq=250)
+    >>> chs_info = chs_info_from_names(["C3", "C4"])
+    >>> model = SAMBA(n_outputs=2, chs_info=chs_info, sfreq=250)
     >>> stream = SAMBAStream(model, window_seconds=2, hop_seconds=0.5)
     >>> rng = np.random.default_rng(0)
     >>> [p.seconds for _ in range(3) for p in stream.push(rng.normal(size=(2, 250)))]
@@ -214,7 +215,14 @@ class SAMBAStream:
 
     def _check(self, samples: ArrayLike) -> NDArray[np.float32]:
         """Give samples (n_used, n) of the channels that are used."""
-        new = np.asarray(samples)
+        try:
+            new = np.asarray(samples)
+        except ValueError:
+            raise ValueError(
+                "samples are rows of different lengths: pass as many of each channel"
+            ) from None
+        if new.dtype.kind not in "biuf" and new.size:
+            raise TypeError(f"samples are {new.dtype}: pass numbers")
         if not new.size:
             # what a library gives when nothing came has many shapes
             return np.empty((len(self._rows), 0), np.float32)
@@ -276,6 +284,7 @@ class SAMBAStream:
         hop_seconds: float | None,
     ) -> tuple[int, int]:
         """Tell the samples of a window and of a hop, at the rate of the windows."""
+        refuse_odd_seconds(window_seconds=window_seconds, hop_seconds=hop_seconds)
         if window_seconds is None:
             length = _default_length(model, network)
         else:

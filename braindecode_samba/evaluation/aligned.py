@@ -115,7 +115,8 @@ class Aligned(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray, shape (n, n_classes)
             In the order of ``classes_``.
         """
-        return self.classifier_.predict_proba(self._align(X))
+        aligned = self._align(X)
+        return self.classifier_.predict_proba(aligned)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Label the windows of one recording.
@@ -130,7 +131,8 @@ class Aligned(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray, shape (n,)
             Labels.
         """
-        return self.classifier_.predict(self._align(X))
+        aligned = self._align(X)
+        return self.classifier_.predict(aligned)
 
     def _align(self, X: ArrayLike) -> ArrayLike:
         check_is_fitted(self)

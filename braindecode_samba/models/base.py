@@ -5,6 +5,7 @@ The models join the trunk (`braindecode_samba.nn.trunk`) with positions from
 `braindecode_samba.estimators`.
 """
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +98,14 @@ class PositionedModel:
         """
         return self.trunk.spatial_weights(pos, ch_mask)
 
+    def to_dense_prediction_model(self, axis: tuple[int, ...] | int = (2, 3)) -> None:
+        """Refuse: each output of these networks needs the whole window."""
+        raise TypeError(
+            f"{type(self).__name__} can't give dense predictions, since its layers "
+            "look at the whole window: pass overlapping windows, or use SAMBAStream or "
+            "encode_recording"
+        )
+
     @classmethod
     def from_pretrained(
         cls,
@@ -145,7 +154,8 @@ class PositionedModel:
     @classmethod
     def _from_pretrained(cls, **arguments: Any) -> Any:
         """Build a class made of these; notes in a configuration are no options."""
-        from braindecode_samba.checkpoints import NOTES  # late, as above
+        # late, as above
+        from braindecode_samba.checkpoints.configs import NOTES
 
         options = {k: v for k, v in arguments.items() if k not in NOTES}
         return super()._from_pretrained(**options)  # type: ignore[misc]
@@ -214,16 +224,21 @@ class PositionedModel:
 
 
 def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
-    """Put the arguments of `PositionedModel` in place of ``**shared``, for all readers.
+    """Name the arguments of `PositionedModel` in the signature of a model.
 
     skorch, braindecode and pydantic read a model's arguments off its signature.
     """
-    own = inspect.signature(init).parameters.values()
     common = inspect.signature(PositionedModel.__init__).parameters
-    listed = [p for p in own if p.name not in common and p.kind is not p.VAR_KEYWORD]
+    own = inspect.signature(init).parameters.values()
+    listed = [p for p in own if p.kind is p.KEYWORD_ONLY]
     signature = inspect.Signature([*common.values(), *listed])
-    init.__signature__ = signature  # type: ignore[attr-defined]
-    return init
+
+    @functools.wraps(init)
+    def named(*args: Any, **kwargs: Any) -> None:
+        init(**signature.bind(*args, **kwargs).arguments)
+
+    named.__signature__ = signature  # type: ignore[attr-defined]
+    return named
 
 
 def _told(model: Any, name: str) -> Any:

@@ -49,8 +49,10 @@ class SAMBAReconstructor(PositionedModel, EEGModuleMixin, nn.Module):
     """
 
     @shares_arguments
-    def __init__(self, *, readout: str = "coordinate", **shared: Any) -> None:
-        super().__init__(**shared)
+    def __init__(
+        self, *signals: Any, readout: str = "coordinate", **shared: Any
+    ) -> None:
+        super().__init__(*signals, **shared)
         self.decoder = Decoder(*self.trunk.sizes)
         if readout == "coordinate":
             spatial = self.trunk.spatial

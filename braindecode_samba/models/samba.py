@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from braindecode_samba.models.base import PositionedModel, shares_arguments
 from braindecode_samba.nn.heads import ReadingsHead, make_head, stage_variances
 from braindecode_samba.nn.long import goes_in_pieces, long_window_features
-from braindecode_samba.nn.recordings import Recording, encode_in_parts, samples_at_layer
+from braindecode_samba.nn.recordings import (
+    bad_steps_at_layer,
+    encode_in_parts,
+    samples_at_layer,
+)
+from braindecode_samba.signals.annotated import set_apart
+from braindecode_samba.signals.continuous import Recording
 
 
 class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
@@ -94,7 +100,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
     @shares_arguments
     def __init__(
         self,
-        *,
+        *signals: Any,
         head: str = "power",
         surround: float = 1.0,
         numbers: bool = False,
@@ -103,7 +109,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         drop_prob: float = 0.5,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(*signals, **shared)
         self.head = make_head(
             head,
             self.trunk.spatial.target_positions,
@@ -182,6 +188,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         *,
         pos: Tensor | None = None,
         ch_mask: Tensor | None = None,
+        bad: str = "mark",
     ) -> NDArray[np.float32]:
         """Signals of one stage for a whole recording, in bounded memory.
 
@@ -204,6 +211,12 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
             else those of the model.
         ch_mask : Tensor of bool, shape (n_chans,), optional
             True where a channel is present.
+        bad : {"mark", "nan", "use"}
+            What becomes of stretches of a Raw that annotations call bad. They count
+            neither for scales nor for statistics, and the network meets silence there:
+            what they hold changes nothing outside. ``"mark"``: results inside are
+            masked, in an array of `numpy.ma`. ``"nan"``: they are NaN. ``"use"``: the
+            stretches are used as any other.
 
         Returns
         -------
@@ -220,7 +233,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         ``scale="window"`` means the recording here. A scale that was set for
         ``scale="recording"`` is taken; without one, it is measured on this recording.
         """
-        source = Recording(recording, self.trunk.signal.sfreq)
+        source = Recording(recording, self.trunk.signal.sfreq, bad)
         n_times = samples_at_layer(self.trunk, source, layer)
         signals: NDArray[np.float32] | None = None
         stop = 0
@@ -231,7 +244,8 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
             signals[:, stop : stop + new.shape[1]] = new
             stop += new.shape[1]
         assert signals is not None  # a recording of 8 samples reaches every layer
-        return signals
+        inside = bad_steps_at_layer(self.trunk, source, layer).numpy()
+        return set_apart(signals.T, inside, bad).T
 
     def reset_head(self, n_outputs: int) -> None:
         """Replace the last layer by a fresh one, and readings by unsolved ones.

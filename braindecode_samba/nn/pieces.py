@@ -131,6 +131,9 @@ class Mediation:
         self.mediator = mediator
         self.given = statistics
         self.state: State | None = None
+        # steps that count for the statistics, bool of shape (times,); None: all
+        self.counted: Tensor | None = None
+        self.n_seen = 0
         self.moments = Moments()
 
     def push(self, x: Tensor | None, last: bool) -> Tensor | None:
@@ -140,6 +143,11 @@ class Mediation:
         h = self.mediator.linear_in(x.transpose(1, 2))
         d, self.state = self.mediator.mdm.differences(h, self.state)
         if self.given is None:
+            if self.counted is not None:
+                # of a pause at the end there may be no step at all
+                kept = self.counted[self.n_seen : self.n_seen + d.shape[2]]
+                self.n_seen += d.shape[2]
+                d = d[:, :, kept]
             self.moments.add(d.transpose(2, 3).flatten(2))
             return None
         mixed = self.mediator.mdm.join(h, d, *self.given)

@@ -8,13 +8,10 @@ in `braindecode_samba.estimators.stream`.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from fractions import Fraction
 
-import mne
 import numpy as np
 import torch
-from braindecode.datasets import RawDataset
-from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.transforms import Resample
 from tqdm import tqdm
@@ -29,82 +26,10 @@ from braindecode_samba.nn.scaling import (
     spread,
 )
 from braindecode_samba.nn.trunk import LAYERS, Trunk
-from braindecode_samba.signals.described import eeg_rows
-from braindecode_samba.signals.positions import positions_from_chs_info
+from braindecode_samba.signals.continuous import Recording
 
 # Samples of all channels that are read at once to measure them: 64 MB in float64
 _HELD = 2**23
-
-
-class Recording:
-    """Signals of one recording, read a stretch at a time.
-
-    Parameters
-    ----------
-    source : ndarray, shape (channels, times), mne.io.BaseRaw, or RawDataset
-        The recording, any unit. Raw may stay on disk, arrays may be memory-mapped.
-    sfreq : float, optional
-        Rate of an array, Hz; Raw brings its own.
-
-    Attributes
-    ----------
-    sfreq : float or None
-        Rate, Hz.
-    positions : ndarray, shape (channels, 3), or None
-        Head frame, metres; None for arrays.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is no recording, or holds no channel of type EEG.
-    """
-
-    def __init__(self, source: Any, sfreq: float | None = None) -> None:
-        if isinstance(source, RawDataset):
-            source = source.raw
-        self._raw: mne.io.BaseRaw | None = None
-        self.positions: NDArray[np.float64] | None = None
-        if isinstance(source, mne.io.BaseRaw):
-            self._raw = source
-            self._rows = eeg_rows(source.info.get_channel_types())
-            channels = [source.info["chs"][row] for row in self._rows]
-            self.positions = positions_from_chs_info(channels)
-            self.sfreq: float | None = float(source.info["sfreq"])
-            self.n_chans, self.n_times = len(self._rows), source.n_times
-            return
-        self._array = source if isinstance(source, Tensor) else np.asarray(source)
-        if self._array.ndim != 2 or not _is_real(self._array):
-            raise ValueError(
-                f"the recording has shape {tuple(self._array.shape)} and dtype "
-                f"{self._array.dtype}; pass real samples of shape (channels, times), "
-                "or mne.io.Raw"
-            )
-        self.sfreq = sfreq
-        self.n_chans, self.n_times = self._array.shape
-
-    def read(self, channels: slice, start: int, stop: int) -> Tensor:
-        """Read samples of some channels, float32 of shape (channels, stop - start).
-
-        Raises
-        ------
-        ValueError
-            If a sample is NaN or infinite.
-        """
-        if self._raw is None:
-            part = torch.as_tensor(self._array[channels, start:stop])
-        else:
-            rows = self._rows[channels]
-            part = torch.from_numpy(self._raw.get_data(rows, start, stop))
-        part = part.float()
-        # the sum is finite where all are, and costs less than looking at each
-        if not bool(torch.isfinite(part.sum())) and not bool(part.isfinite().all()):
-            row, column = torch.nonzero(~part.isfinite())[0].tolist()
-            raise ValueError(
-                f"the recording holds NaN or infinity, first in channel "
-                f"{(channels.start or 0) + row} at sample {start + column}; repair it, "
-                "or interpolate bad stretches with MNE"
-            )
-        return part
 
 
 class ScaledRecording:
@@ -154,23 +79,36 @@ class ScaledRecording:
         self._centre = torch.zeros(recording.n_chans, 1)
         self._scale = torch.ones(recording.n_chans, 1)
         if signal.scale != "none":
-            self._measure(signal)
+            self._measure(signal, ratio)
 
-    def _measure(self, signal: SignalInput) -> None:
+    def _measure(self, signal: SignalInput, ratio: Fraction) -> None:
         n_chans = self.recording.n_chans
         deviation, fallback = torch.zeros(2, n_chans).unbind()
         moves = torch.zeros(n_chans, dtype=torch.bool)
         group = max(1, _HELD // self.recording.n_times)
+        good = ~self.recording.bad_samples(0, self.recording.n_times)
+        counted = ~_bad_steps(self.recording, ratio, self.n_times)
         for start in range(0, n_chans, group):
             rows = slice(start, min(start + group, n_chans))
             signals = self.recording.read(rows, 0, self.recording.n_times)
             for row, x in zip(range(start, n_chans), signals, strict=False):
-                self._centre[row] = median(x)
-                x = x - self._centre[row]
+                if self.recording.has_bad_samples:
+                    self._centre[row] = median(x[good])
+                    x = (x - self._centre[row]) * good
+                else:
+                    self._centre[row] = median(x)
+                    x = x - self._centre[row]
                 if self._resample is not None:
                     x = self._resample(x[None].to(self._device()))[0].cpu()
+                if self.recording.has_bad_samples:
+                    x = x[counted]
                 deviation[row], fallback[row], moves[row] = spread(x)
         moves &= self._present
+        if not moves.any():
+            raise ValueError(
+                "the recording does not move in any channel: see whether it holds "
+                "signals at all"
+            )
         if signal.scale == "channel":
             parts = (deviation[:, None], fallback[:, None], moves[:, None])
             self._scale = scale_of_channels(*parts)[:, 0]
@@ -191,11 +129,11 @@ class ScaledRecording:
         """
         old, new = self._block
         if self._resample is None:
-            x = self.recording.read(slice(None), start, stop) - self._centre
+            x = self._centred(start, stop)
         else:
             first = max(0, start // new - self._margin)
             end = min((-(-stop // new) + self._margin) * old, self.recording.n_times)
-            x = self.recording.read(slice(None), first * old, end) - self._centre
+            x = self._centred(first * old, end)
             x = x.masked_fill(~self._present[:, None], 0.0)
             x = self._resample(x.to(self._device())).cpu()
             x = x[:, start - first * new : stop - first * new]
@@ -203,6 +141,12 @@ class ScaledRecording:
         if self.limit is not None:
             x = x.clamp(-self.limit, self.limit)
         return x.unsqueeze(0)
+
+    def _centred(self, start: int, stop: int) -> Tensor:
+        x = self.recording.read(slice(None), start, stop) - self._centre
+        if self.recording.has_bad_samples:
+            x = x.masked_fill(self.recording.bad_samples(start, stop), 0.0)
+        return x
 
     def parts(self) -> Iterator[tuple[Tensor, bool]]:
         """Give stretches in their order, and whether each is the last."""
@@ -262,6 +206,7 @@ def encode_in_parts(
         if ch_mask is not None:
             ch_mask = ch_mask.to(device)
         weights = trunk.spatial_weights(pos, ch_mask)
+        recording.refuse_transposed(weights.shape[-1])
         if weights.shape[-1] != recording.n_chans:
             raise ValueError(
                 f"the recording has {recording.n_chans} channels and the model knows "
@@ -274,6 +219,9 @@ def encode_in_parts(
         with tqdm(total=passes * scaled.n_parts(), disable=None, leave=False) as bar:
             for turn in range(passes):
                 pieces = TrunkPieces(trunk, weights, layer, statistics)
+                if recording.has_bad_samples:
+                    bad = bad_steps_at_layer(trunk, recording, "mediator")
+                    pieces.mediation.counted = ~bad.to(device)
                 for part, last in scaled.parts():
                     ready = pieces.push(part.to(weights), last)
                     bar.update()
@@ -281,6 +229,20 @@ def encode_in_parts(
                         yield ready[layer]
                 if passes == 2 and turn == 0:
                     statistics = pieces.mediation.statistics()
+
+
+def bad_steps_at_layer(trunk: Trunk, recording: Recording, layer: str) -> Tensor:
+    """Tell which steps of a layer lie in stretches that are left out.
+
+    Returns
+    -------
+    Tensor of bool, shape (times at the rate of the layer,)
+        True where a step holds a sample of such a stretch.
+    """
+    n_times = samples_at_layer(trunk, recording, layer)
+    signal = _signal_input(trunk.signal, recording.sfreq)
+    ratio = rate_ratio(signal.sfreq, signal.model_sfreq)
+    return _bad_steps(recording, ratio, n_times, steps_of_layer(layer))
 
 
 def samples_at_layer(trunk: Trunk, recording: Recording, layer: str) -> int:
@@ -297,6 +259,21 @@ def steps_of_layer(layer: str) -> int:
     """Count the samples at the model's rate behind one step of a layer."""
     pools = ("pool1", "pool2", "pool3")
     return 2 ** sum(LAYERS.index(layer) >= LAYERS.index(pool) for pool in pools)
+
+
+def _bad_steps(
+    recording: Recording, ratio: Fraction, n_steps: int, length: int = 1
+) -> Tensor:
+    """Tell which steps, of so many samples at the model's rate, hold a bad sample."""
+    if not recording.has_bad_samples:
+        return torch.zeros(n_steps, dtype=torch.bool)
+    n_bad = recording.bad_samples(0, recording.n_times).cumsum(0)
+    before = torch.cat([n_bad.new_zeros(1), n_bad])
+    edges = torch.arange(n_steps + 1) * length * ratio.denominator
+    first = torch.div(edges[:-1], ratio.numerator, rounding_mode="floor")
+    last = -torch.div(-edges[1:], ratio.numerator, rounding_mode="floor")
+    most = recording.n_times
+    return before[last.clamp(max=most)] > before[first.clamp(max=most)]
 
 
 def _signal_input(own: SignalInput, sfreq: float | None) -> SignalInput:
@@ -325,9 +302,3 @@ def _check_channels(
             f"ch_mask has shape {tuple(ch_mask.shape)} and dtype {ch_mask.dtype}; pass "
             f"bool of shape ({n_chans},), True for at least one channel"
         )
-
-
-def _is_real(array: Any) -> bool:
-    if isinstance(array, Tensor):
-        return not array.is_complex()
-    return array.dtype.kind in "iuf"

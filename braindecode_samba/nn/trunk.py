@@ -111,9 +111,12 @@ class Positions(nn.Module):
                 pos = torch.matmul(pos, rotation.t()) + shift
         if x is not None:
             if pos.shape[-2] != x.shape[1]:
+                advice = "pass pos with one row a channel"
+                if pos.shape[-2] == x.shape[-1]:
+                    advice = "windows are (batch, channels, times), x.transpose(1, 2)"
                 raise ValueError(
                     f"x has {x.shape[1]} channels but there are {pos.shape[-2]} "
-                    "positions; pass pos with one row a channel"
+                    f"positions; {advice}"
                 )
         return pos
 

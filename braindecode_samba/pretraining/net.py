@@ -195,6 +195,8 @@ class SAMBAPretrainer(Rebuilder, Interruptible):
         """
         if fit_params:
             raise TypeError(f"fit knows no {', '.join(fit_params)}")
+        if self.device is not None:
+            choose_device(self.device)
         if valid is None and self.train_split is None:
             check_watchers(self.callbacks, "pass valid= to fit")
         dataset = self.get_dataset(X)

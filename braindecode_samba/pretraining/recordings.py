@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from braindecode_samba.nn.scaling import MODEL_SFREQ, recording_scale
 from braindecode_samba.pretraining.shards import STORED, StoredRecording
 from braindecode_samba.pretraining.sources import RecordingError, RecordingSource
+from braindecode_samba.signals.annotated import BadSamples
 from braindecode_samba.signals.montages import positions_from_chs_info
 
 __all__ = [
@@ -216,7 +217,8 @@ def cut_recording(
         with source.named():
             raw = raw.copy().pick(list(channels.names)).load_data()
         volts = _filter(raw, source.place, settings)
-        scale = recording_scale(torch.from_numpy(volts))
+        good = _good_samples(raw)
+        scale = recording_scale(torch.from_numpy(volts[:, good]))
         starts, dropped = _choose_windows(raw, scale, settings)
     runs = _runs(starts, settings.stride)
     return dataclasses.replace(
@@ -228,18 +230,30 @@ def _filter(
     raw: mne.io.BaseRaw, name: str, settings: CuttingSettings
 ) -> NDArray[np.float64]:
     """Filter and resample in place, and give the signals without offsets."""
-    unfiltered = raw.get_data()
+    unfiltered, good = raw.get_data(), _good_samples(raw)
+    if not np.isfinite(unfiltered[:, good]).all():
+        raise RecordingError(
+            f"{name} holds NaN or infinity: repair it, mark it by annotations that "
+            "begin with 'bad', or leave it out"
+        )
     if not np.isfinite(unfiltered).all():
-        raise RecordingError(f"{name} holds NaN or infinity: repair it or leave it out")
+        # a filter would carry them out of the stretches that they lie in
+        raw[:, :] = np.where(np.isfinite(unfiltered), unfiltered, 0.0)
     # a filter turns a constant into rounding noise, which must not pass for EEG
-    dead = np.ptp(unfiltered, axis=1) == 0
+    dead = np.ptp(unfiltered[:, good], axis=1) == 0
     if settings.l_freq is not None or settings.h_freq is not None:
         raw.filter(settings.l_freq, settings.h_freq)
     if raw.info["sfreq"] != settings.sfreq:
         raw.resample(settings.sfreq)
     volts = raw.get_data()
     volts[dead] = 0.0
-    return volts - np.median(volts, axis=1, keepdims=True)
+    return volts - np.median(volts[:, _good_samples(raw)], axis=1, keepdims=True)
+
+
+def _good_samples(raw: mne.io.BaseRaw) -> NDArray[np.bool_]:
+    """Tell samples outside bad stretches; all where these are all there is."""
+    bad = BadSamples(raw).read(0, raw.n_times)
+    return np.ones_like(bad) if bad.all() else ~bad
 
 
 def _choose_windows(

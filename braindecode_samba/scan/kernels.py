@@ -114,17 +114,7 @@ def forward(
                 copy_rows(S, 0, starts[s, t // BLOCK], d0, n_state, n)
             convolve_row(sequence, before, t, d_inner, taps, offsets, pre, d0, n)
             sigmoid_row(pre, x, bits, powers, n)
-            convolve_row(
-                sequence,
-                before,
-                t,
-                d_inner,
-                taps,
-                offsets,
-                bc,
-                d_inner,
-                n_bc,
-            )
+            convolve_row(sequence, before, t, d_inner, taps, offsets, bc, d_inner, n_bc)
             sigmoid_row(bc, bc_sigmoid, bits, powers, n_bc)
             multiply_by(bc, bc_sigmoid, n_bc)
             now = slice(t * (h1 - h0), (t + 1) * (h1 - h0))

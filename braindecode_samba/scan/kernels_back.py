@@ -73,23 +73,7 @@ def _back_through_silu(x, sigmoid, dx, n):
 
 @njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
 def _back_through_heads(
-    h0,
-    h1,
-    head_dim,
-    A,
-    D,
-    dt,
-    decay,
-    slope,
-    x,
-    dy,
-    du,
-    ddecay,
-    dx,
-    draw,
-    dbias,
-    dA,
-    dD,
+    h0, h1, head_dim, A, D, dt, decay, slope, x, dy, du, ddecay, dx, draw, dbias, dA, dD
 ):
     """Differentiate by ``x``, and by the steps, decays and skips of some heads.
 
@@ -209,28 +193,10 @@ def backward(
             copy_rows(starts[s, block], d0, S[0], 0, n_state, n)
             for q in range(steps):
                 t = t0 + q
-                convolve_row(
-                    sequence,
-                    before,
-                    t,
-                    d_inner,
-                    taps,
-                    offsets,
-                    pre[q],
-                    d0,
-                    n,
-                )
+                convolve_row(sequence, before, t, d_inner, taps, offsets, pre[q], d0, n)
                 sigmoid_row(pre[q], sigmoid[q], bits, powers, n)
                 convolve_row(
-                    sequence,
-                    before,
-                    t,
-                    d_inner,
-                    taps,
-                    offsets,
-                    bc[q],
-                    d_inner,
-                    n_bc,
+                    sequence, before, t, d_inner, taps, offsets, bc[q], d_inner, n_bc
                 )
                 sigmoid_row(bc[q], bc_sigmoid, bits, powers, n_bc)
                 multiply_by(bc[q], bc_sigmoid, n_bc)

@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from braindecode_samba.signals.described import eeg_rows
+from braindecode_samba.signals.annotated import BadSamples
+from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
 __all__ = ["RecordingAligner"]
@@ -235,7 +236,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             keys = np.full(len(windows), _RAW)
         elif isinstance(X, mne.BaseEpochs):
             rows = eeg_rows(X.info.get_channel_types())
-            windows = X.get_data(picks=rows, verbose="error")
+            windows = data_of(X, rows)
             keys = self._keys(groups, X)
         elif isinstance(X, str | bytes | dict):
             raise TypeError(f"X is a {type(X).__name__}: {_ACCEPTED}")
@@ -250,8 +251,17 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             if windows.ndim != 3:
                 raise ValueError(f"X has shape {windows.shape}: {_ACCEPTED}")
             keys = self._keys(groups, None)
-        if not len(windows) or not np.isfinite(windows).all():
-            raise ValueError("X is empty or holds NaN or infinity: repair it")
+        if not len(windows):
+            raise ValueError(
+                "X holds no windows: pass some, or a Raw that annotations do not call "
+                "bad throughout"
+            )
+        if isinstance(X, mne.io.BaseRaw) and not cut:
+            counted = windows[..., ~BadSamples(X).read(0, X.n_times)]
+        else:
+            counted = windows
+        if not np.isfinite(counted).all():
+            raise ValueError("X holds NaN or infinity: repair it")
         check_consistent_length(windows, keys)
         return windows, keys
 

@@ -21,6 +21,15 @@ from braindecode_samba.signals.montages import (
 _SAME_PLACE = 1e-3  # metres
 
 
+def refuse_odd_seconds(**lengths: float | None) -> None:
+    """Refuse lengths of time that are none, by the name of the argument."""
+    for name, seconds in lengths.items():
+        if seconds is None:
+            continue
+        if not isinstance(seconds, Real) or not 0 < seconds < float("inf"):
+            raise ValueError(f"{name}={seconds!r}: pass finite seconds, above 0")
+
+
 class Place(NamedTuple):
     """Channels and where they lie, (channels, 3)."""
 

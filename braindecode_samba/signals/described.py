@@ -121,7 +121,7 @@ def _read_concatenation(
 def _read_epochs(epochs: mne.BaseEpochs, exclude: str | Collection[str]) -> Recording:
     info = epochs.info
     rows = eeg_rows(info.get_channel_types())
-    x = epochs.get_data(picks=rows, copy=False, verbose="error")
+    x = data_of(epochs, rows)
     channels = [info["chs"][row] for row in rows]
     table = epochs.metadata
     groups = None if table is None else _joined(table, _RECORDING_COLUMNS)
@@ -129,6 +129,24 @@ def _read_epochs(epochs: mne.BaseEpochs, exclude: str | Collection[str]) -> Reco
     subjects = None if table is None else _joined(table, people)
     recording = Recording(x, None, channels, info["sfreq"], (), groups, subjects)
     return _without(recording, info["bads"], exclude)
+
+
+def data_of(epochs: mne.BaseEpochs, rows: list[int]) -> NDArray[Any]:
+    """Signals of some channels, (n, channels, times).
+
+    Raises
+    ------
+    ValueError
+        If bad epochs are only now left out, so that nobody could have counted them.
+    """
+    before = len(epochs.events)
+    x = epochs.get_data(picks=rows, copy=False, verbose="error")
+    if len(x) < before:
+        raise ValueError(
+            f"X are Epochs of which {before - len(x)} of {before} are bad and not "
+            "dropped yet: call epochs.drop_bad() before you take labels or groups"
+        )
+    return x
 
 
 def _joined(

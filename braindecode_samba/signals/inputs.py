@@ -193,12 +193,19 @@ def _check_names(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
             f"{name} are missing for {len(gaps)} windows, first for {gaps[0]}: say "
             "whose recording each belongs to"
         )
+    try:
+        np.unique(names)
+    except TypeError:
+        raise TypeError(
+            f"{name} are of kinds that can't be compared: pass all of them as text"
+        ) from None
     return names
 
 
 def _read_array(X: Any, declared: Declared) -> Windows:
     # scipy's dok matrices are dicts; check_array has the better words for them
-    strange = isinstance(X, Mapping | str | bytes | Dataset) and not issparse(X)
+    strange = isinstance(X, Mapping | str | bytes | Dataset | None)
+    strange = strange and not issparse(X)
     if strange or _lost_its_channels(X):
         raise TypeError(f"X is a {_kind(X)}: {ACCEPTED}")
     x = check_array(
@@ -213,6 +220,11 @@ def _read_array(X: Any, declared: Declared) -> Windows:
         raise ValueError(_say_what_is_missing(declared))
     names, positions = declared.place
     if x.shape[1] != len(names):
+        if x.shape[2] == len(names):
+            raise ValueError(
+                f"X has shape {x.shape} and {len(names)} names: windows are (n, "
+                "channels, times), pass X.transpose(0, 2, 1)"
+            )
         raise ValueError(
             f"X has {x.shape[1]} channels and {len(names)} names "
             f"({some_channels(names)}): name each channel of X, in order"

@@ -256,8 +256,11 @@ def write_montage(path: str | os.PathLike[str], montage: Montage) -> None:
     Raises
     ------
     OSError
-        If the file can't be written.
+        If the file can't be written, or its folder is not there.
     """
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: make it first")
     rows = [
         "\t".join((name, *(repr(float(value)) for value in place), montage.frame))
         for name, place in zip(montage.names, montage.positions, strict=True)

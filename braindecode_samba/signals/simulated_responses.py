@@ -211,7 +211,9 @@ class ResponseSimulator(EEGSimulator):
             time = np.arange(X.shape[2]) / self.info["sfreq"]
             wave = np.zeros((len(X), len(time)))
             for _ in range(4):
-                frequency, phase = rng.uniform([[0.5], [0.0]], [[1.5], [1.0]], (2, len(X)))
+                frequency, phase = rng.uniform(
+                    [[0.5], [0.0]], [[1.5], [1.0]], (2, len(X))
+                )
                 wave += np.cos(2 * np.pi * (np.outer(frequency, time) + phase[:, None]))
             height = strength * np.exp(rng.normal(0, 0.3, len(X))) * (labels == "deep")
             self._add(X, subject, "slow_wave", height[:, None] * wave / 2)

@@ -22,6 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Unknown = Literal["raise", "nan"]
 
+# names of channels in an error
+_MOST_SHOWN = 10
 _OLD_TEMPLATE, _NEW_TEMPLATE = "standard_", "colin27_"
 _SITES_TEMPLATE = "colin27_1005"
 _TARGETS_TEMPLATE = "colin27_1020"
@@ -284,9 +286,12 @@ def refuse_unknown(
         if not np.isfinite(position).all()
     ]
     if missing and unknown == "raise":
+        shown = ", ".join(missing[:_MOST_SHOWN])
+        if len(missing) > _MOST_SHOWN:
+            shown += ", ..."
         raise ValueError(
             f"no position is known for {len(missing)} of {len(names)} channels "
-            f"({', '.join(missing)}): drop what is not EEG, or give places in metres, "
+            f"({shown}): drop what is not EEG, or give places in metres, "
             "as 'loc' in chs_info (raw.set_montage), as pos, or from a montage file "
             "(load_montage(path).chs_info())"
         )

@@ -6,8 +6,7 @@ Makes the rows of one table, as many as are missing, and prints it::
 
     python examples/experiments/evaluate.py --data-path FOLDER \
         --output results/imagery \
-        --align --mirror --methods csp tangent scratch finetune \
-        --checkpoint samba-e --seeds 0 1 2
+        --align --mirror --methods samba csp tangent scratch finetune --seeds 0 1 2
 
 The task ``imagery`` tells left from right imagined fists (PhysioNet's eegmmidb, runs 4,
 8 and 12; 4 to 38 Hz, 128 Hz, 0.5 to 3.5 s from the cue), trained on subjects 1 to 28
@@ -18,7 +17,8 @@ holds ``eegmmidb/S001/S001R04.edf``, or MOABB's ``MNE-eegbci-data``, and
 ``eegmat/Subject00_1.edf``. Rows that are finished are not repeated; a curve over the
 number of training subjects is made with ``--n-subjects 1 5 10 20 28``, and
 ``--executed`` lets every method learn from the executed fists of subjects 1 to 28 too
-(runs 3, 7 and 11, of whom they are there).
+(runs 3, 7 and 11, of whom they are there). ``samba`` is SAMBA as it comes, ``scratch``
+and ``finetune`` are trained by gradients.
 """
 
 import argparse
@@ -32,8 +32,11 @@ from trials_and_methods import (
     SUBJECTS,
     add_common,
     add_mirrored,
+    aligns_itself,
     draw_subjects,
+    evidence_for,
     fill_table,
+    fit_people,
     make_method,
     read_trials,
     read_whitened,
@@ -64,21 +67,27 @@ def score_row(
     make,
 ):
     """Train one method and score each test subject; weights and estimator name it."""
-    X, y, groups, names = read_whitened(trials, dataset, window, align)
+    _, _, _, names = read_whitened(trials, dataset, window, align=False)
+    method = make(pipeline, names.tolist(), seed)
+    whitened = align and not aligns_itself(method)
+    X, y, groups, _ = read_whitened(trials, dataset, window, whitened)
     train = np.isin(groups, draw_subjects(dataset, n_train, seed))
-    train_X, train_y = X[train], y[train]
+    train_X, train_y, train_groups = X[train], y[train], groups[train]
     if executed:
         file = executed_beside(trials)
-        others, labels, _, _ = read_whitened(file, "executed", window, align)
+        others, labels, own, _ = read_whitened(file, "executed", window, whitened)
         train_X = np.concatenate([train_X, others])
         train_y = np.concatenate([train_y, labels])
+        # executed runs are whitened by themselves
+        train_groups = np.concatenate([train_groups, -own])
     if mirror:
         exchanged = {0: 1, 1: 0} if dataset == "imagery" else {}
         train_X, train_y = add_mirrored(train_X, train_y, names.tolist(), exchanged)
-    fitted = make(pipeline, names.tolist(), seed).fit(train_X, train_y)
+        train_groups = np.tile(train_groups, 2)
+    fitted = fit_people(method, train_X, train_y, train_groups)
     _, (first, last) = SUBJECTS[dataset]
     test = (first <= groups) & (groups <= last)
-    evidence = _evidence(fitted, X[test])
+    evidence = evidence_for(fitted, X[test], groups[test])
     y, groups = y[test], groups[test]
     pooled = roc_auc_score(y, evidence)
     return [
@@ -99,20 +108,13 @@ def executed_beside(trials):
     return trials.with_name(trials.name.replace("imagery", "executed"))
 
 
-def _evidence(fitted, X):
-    """Evidence for the second class, one number a trial."""
-    if hasattr(fitted, "decision_function"):
-        return fitted.decision_function(X)
-    return fitted.predict_proba(X)[:, 1]
-
-
 def parse(arguments=None):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add_common(add)
     add("--task", choices=list(SUBJECTS), default="imagery")
-    add("--methods", nargs="+", choices=METHODS, default=["csp", "tangent"])
+    add("--methods", nargs="+", choices=METHODS, default=["samba", "csp", "tangent"])
     add("--align", action="store_true", help="whiten each recording, for all methods")
     add("--mirror", action="store_true", help="train on mirrored trials as well")
     add("--executed", action="store_true", help="learn from executed fists as well")
@@ -132,8 +134,6 @@ def parse(arguments=None):
         options.window = [0.5, 3.5] if options.task == "imagery" else [0.0, 2.0]
     if options.finetune.isdigit():
         options.finetune = int(options.finetune)
-    if "finetune" in options.methods and not options.checkpoint:
-        parser.error("finetune needs --checkpoint")
     if options.executed and options.task != "imagery":
         parser.error("--executed goes with --task imagery")
     return options
@@ -179,7 +179,6 @@ def main(arguments=None):
         epochs=options.epochs,
         finetune=options.finetune,
         trunk_lr=options.trunk_lr,
-        start=options.start,
         lr=options.lr,
         layer=options.layer,
         pooling=options.pooling,

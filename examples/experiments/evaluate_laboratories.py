@@ -107,7 +107,6 @@ def describe(kind, X, checkpoint, seed=0):
         ch_names=COMMON,
         sfreq=SFREQ,
         checkpoint=checkpoint if kind == "samba" else None,
-        layer="pool3",
         random_state=seed,
     )
     return features.fit(X[:1]).transform(X)

@@ -7,8 +7,7 @@ whose trials it takes: SAMBA is trained on subjects 1 to 28, and the map shows w
 rhythms, at which electrodes of subjects 29 to 39, go with its decision::
 
     python examples/experiments/evaluate_map.py --data-path FOLDER \
-        --output results/imagery \
-        --checkpoint samba-e --finetune head --figure map.png
+        --output results/imagery --figure map.png
 
 Beside it the map that the labels alone give, without any decoder. Where the two agree
 the decoder goes by what differs between the hands; no map says what lies below the
@@ -22,16 +21,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
-from trials_and_methods import (
-    SFREQ,
-    SUBJECTS,
-    add_mirrored,
-    make_method,
-    read_trials,
-    score_people,
-)
+from trials_and_methods import SFREQ, SUBJECTS, read_trials, score_people
 
-from braindecode_samba import RecordingAligner
+from braindecode_samba import SAMBAClassifier
 from braindecode_samba.plots import decision_pattern, log_band_power, plot_scalp_map
 
 BANDS = {"mu, 8 to 13 Hz": (8, 13), "beta, 13 to 30 Hz": (13, 30)}
@@ -43,10 +35,7 @@ def parse():
     add = parser.add_argument
     add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
     add("--output", type=Path, default=Path("results"), help="folder of the trials")
-    add("--checkpoint", help="name, folder or file; from scratch without")
-    add("--finetune", default="all", choices=["all", "head"])
-    add("--epochs", type=int, default=8)
-    add("--seed", type=int, default=0)
+    add("--checkpoint", default="samba-e", help="name, folder or file")
     add("--device", default="auto")
     add("--figure", type=Path, help="file to write the figure to")
     return parser.parse_args()
@@ -71,33 +60,26 @@ file = args.output / "imagery-0.5-3.5s.npz"
 data = read_trials(file, "imagery", args.data_path, window)
 X, y, groups, names = (data[name] for name in ("X", "y", "groups", "names"))
 names = names.tolist()
-aligned = RecordingAligner().fit_transform(X, groups=groups)
 (_, last), (first, end) = SUBJECTS["imagery"]
 train, test = groups <= last, (first <= groups) & (groups <= end)
-decoder = make_method(
-    "finetune" if args.checkpoint else "scratch",
-    names,
-    args.seed,
+samba = SAMBAClassifier(
+    ch_names=names,
+    sfreq=SFREQ,
+    mirror={0: 1, 1: 0},
     checkpoint=args.checkpoint,
-    align=True,
     device=args.device,
-    epochs=args.epochs,
-    finetune=args.finetune,
-)
-decoder.fit(*add_mirrored(aligned[train], y[train], names, {0: 1, 1: 0}))
+).fit(X[train], y[train], groups=groups[train])
 
 # %%
 # Two maps a band
 # ---------------
 
-samba, people = decoder[-1], groups[test]
-evidence = samba.decision_function(aligned[test])
+people = groups[test]
+evidence = samba.decision_function(X[test], groups=people)
 scores = score_people(y[test], evidence, people)
 print("AUC:", ", ".join(f"{one} {score:.2f}" for one, score in scores.items()))
 print(f"mean {np.mean(list(scores.values())):.3f}")
-patterns = decision_pattern(
-    samba, aligned[test], groups=people, bands=BANDS, recorded=X[test]
-)
+patterns = decision_pattern(samba, X[test], groups=people, bands=BANDS)
 power = log_band_power(X[test].astype(float), SFREQ, BANDS)
 
 info = mne.create_info(names, SFREQ, "eeg").set_montage("colin27_1005")

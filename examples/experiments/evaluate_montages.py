@@ -3,16 +3,17 @@ Fitted on 64 electrodes, scored on fewer without a refit
 ========================================================
 
 Left against right imagined fists as in ``evaluate.py``, whose trials it takes:
-networks are trained on 64 electrodes of subjects 1 to 28, and score subjects 29 to 39
+methods are fitted on 64 electrodes of subjects 1 to 28, and score subjects 29 to 39
 as if these had worn 32, 19 or 14 electrodes, or half of the 64 at random::
 
     python examples/experiments/evaluate_montages.py --data-path FOLDER \
         --output results/imagery \
-        --methods scratch finetune shallow --checkpoint samba-e
+        --methods samba scratch finetune shallow
 
 SAMBA takes the electrodes that there are. ShallowFBCSPNet needs its 64, which are made
 from those that there are in two ways: by MNE's spherical splines, and from the nearest
-electrode. Every recording is whitened on the electrodes that it has, without labels.
+electrode. Every recording is whitened on the electrodes that it has, without labels,
+which SAMBA as it comes does by itself.
 """
 
 import argparse
@@ -26,13 +27,17 @@ from trials_and_methods import (
     SUBJECTS,
     add_common,
     add_mirrored,
+    evidence_for,
+    fit_people,
     read_trials,
     score_imagery,
     score_people,
     whiten,
+    whitened_for,
 )
 
 from braindecode_samba import load_montage, positions_from_names
+from braindecode_samba.evaluation import BraindecodeNet
 
 # %%
 # Montages
@@ -97,20 +102,20 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     everywhere = data["names"].tolist()
     (_, last), (first, end) = SUBJECTS[dataset]
     train, test = groups <= last, (first <= groups) & (groups <= end)
-    aligned = whiten(X[train], groups[train])
-    exchanged = {0: 1, 1: 0}
-    learnt, labels = add_mirrored(aligned, y[train], everywhere, exchanged)
     method = make(pipeline, everywhere, seed)
+    signals = whitened_for(method, X[train], groups[train])
+    exchanged = {0: 1, 1: 0}
+    learnt, labels = add_mirrored(signals, y[train], everywhere, exchanged)
     if pipeline != "shallow":
         # Epochs bring their electrodes along, whichever these are
         method.set_params(classifier__ch_names=None, classifier__sfreq=None)
         learnt = as_epochs(learnt, everywhere)
-    fitted = method.fit(learnt, labels)
+    fitted = fit_people(method, learnt, labels, np.tile(groups[train], 2))
     rows = []
     for kind, names in montages(everywhere).items():
         worn = X[test][:, [everywhere.index(name) for name in names]]
-        for how, windows in inputs(pipeline, worn, names, everywhere, groups[test]):
-            evidence = fitted.predict_proba(windows)[:, 1]
+        for how, windows in inputs(method, worn, names, everywhere, groups[test]):
+            evidence = evidence_for(fitted, windows, groups[test])
             people = score_people(y[test], evidence, groups[test])
             rows += [
                 {
@@ -125,10 +130,10 @@ def score_row(dataset, pipeline, seed, window, weights, estimator, *, trials, ma
     return rows
 
 
-def inputs(pipeline, worn, names, everywhere, groups):
+def inputs(method, worn, names, everywhere, groups):
     """Give what a method sees of the electrodes that were worn."""
-    if pipeline != "shallow":
-        yield "as worn", as_epochs(whiten(worn, groups), names)
+    if not isinstance(method, BraindecodeNet):
+        yield "as worn", as_epochs(whitened_for(method, worn, groups), names)
     elif len(names) == len(everywhere):
         yield "as worn", whiten(worn, groups)
     else:
@@ -144,9 +149,9 @@ def inputs(pipeline, worn, names, everywhere, groups):
 def main(arguments=None):
     """Compute what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
-    methods = ["scratch", "finetune", "shallow"]
+    methods = ["samba", "scratch", "finetune", "shallow"]
     parser.add_argument(
-        "--methods", nargs="+", choices=methods, default=["scratch", "shallow"]
+        "--methods", nargs="+", choices=methods, default=["samba", "shallow"]
     )
     add_common(parser.add_argument)
     report(score_imagery(parser.parse_args(arguments), "montages", score_row))

@@ -130,6 +130,7 @@ def make_variant(variant, names, seed, epochs, device="auto"):
     method = from_scratch(
         ch_names=tuple(names),
         sfreq=SFREQ,
+        align=False,  # the trials are whitened already
         max_epochs=epochs,
         trunk_lr_factor=training.get("trunk_lr_factor", 0.1),
         model_params={"drop_prob": 0.2, "surround": 0.0, **options},

@@ -13,6 +13,7 @@ from pathlib import Path
 import mne
 import numpy as np
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from braindecode_samba import RecordingAligner, positions_from_names
@@ -28,6 +29,7 @@ from braindecode_samba.evaluation import (
     from_scratch,
     linear_probe,
     nonlinear_probe,
+    samba,
     tangent_space,
 )
 from braindecode_samba.signals import mirror_windows
@@ -36,8 +38,8 @@ SFREQ = 128
 SUBJECTS = {"imagery": ((1, 28), (29, 39)), "state": ((0, 11), (12, 19))}
 RUNS = {"imagery": (4, 8, 12), "executed": (3, 7, 11)}
 NETWORKS = {"shallow": "ShallowFBCSPNet", "eegnet": "EEGNet", "ctnet": "CTNet"}
-PRETRAINED = ("probe", "mlp", "finetune")
-METHODS = ("csp", "tangent", "band-power", *NETWORKS, "scratch", *PRETRAINED)
+PRETRAINED = ("samba", "probe", "mlp", "finetune")
+METHODS = (*PRETRAINED, "scratch", "csp", "tangent", "band-power", *NETWORKS)
 # old names of the 10-20 system in eegmat, and those of eegmmidb
 RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 MOABB_LAYOUT = "MNE-eegbci-data/files/eegmmidb/1.0.0"
@@ -158,6 +160,32 @@ def read_whitened(trials, task, window, align):
     return whiten(X, groups) if align else X, y, groups, names
 
 
+def aligns_itself(method):
+    """Whether this is SAMBA as it comes, which is told whose trials these are."""
+    last = method[-1] if isinstance(method, Pipeline) else method
+    return getattr(last, "align", False) == "auto"
+
+
+def whitened_for(method, X, groups):
+    """Give a method whitened recordings, unless it whitens them by itself."""
+    return X if aligns_itself(method) else whiten(X, groups)
+
+
+def fit_people(method, X, y, groups):
+    """Fit a method, and tell it whose trials these are if it wants to know."""
+    told = {"classifier__groups": groups} if aligns_itself(method) else {}
+    return method.fit(X, y, **told)
+
+
+def evidence_for(fitted, X, groups):
+    """Evidence for the second class, one number a trial."""
+    if aligns_itself(fitted):
+        return fitted[-1].decision_function(X, groups=groups)
+    if hasattr(fitted, "decision_function"):
+        return fitted.decision_function(X)
+    return fitted.predict_proba(X)[:, 1]
+
+
 def whiten(X, groups):
     """Whiten each recording by itself and without labels, whoever is scored as well."""
     return RecordingAligner().fit_transform(X, groups=groups)
@@ -183,13 +211,12 @@ def make_method(
     names,
     seed,
     *,
-    checkpoint,
+    checkpoint="samba-e",
     align,
     device="auto",
     epochs=None,
     finetune="all",
     trunk_lr=0.1,
-    start="random",
     lr=None,
     layer="pool3",
     pooling="statistics",
@@ -197,11 +224,18 @@ def make_method(
     """Build a method by its short name."""
     drawn = {"random_state": seed, "device": device}
     budget = {} if epochs is None else {"max_epochs": epochs}
-    own = {"start": start} | ({} if lr is None else {"lr": lr})
-    # whitened electrodes share nothing that a surround could take away
-    shape = {"model_params": {"drop_prob": 0.2, "surround": 0.0 if align else 1.0}}
+    own = {} if lr is None else {"lr": lr}
+    # gradients get trials that are whitened already, and whitened electrodes share
+    # nothing that a surround could take away
+    shape = {
+        "align": False,
+        "model_params": {"drop_prob": 0.2, "surround": 0.0 if align else 1.0},
+    }
     read = {"layer": layer, "pooling": pooling}
     channels = {"ch_names": tuple(names), "sfreq": SFREQ}
+    if method == "samba":
+        whose = "auto" if align else False
+        return samba(checkpoint=checkpoint, align=whose, **channels, **drawn)
     if method == "csp":
         return csp_lda(sfreq=SFREQ)
     if method == "tangent":
@@ -226,11 +260,10 @@ def add_common(add):
     """Declare what the commands take that score one training in many ways."""
     add("--data-path", default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
     add("--output", type=Path, default=Path("results"), help="folder of the table")
-    add("--checkpoint", help="name, folder or file, for finetune")
+    add("--checkpoint", default="samba-e", help="name, folder or file")
     add("--seeds", nargs="+", type=int, default=[0])
     add("--epochs", type=int, help="of every network; each its own by default")
     add("--trunk-lr", type=float, default=0.1, help="rate of the trunk over the head's")
-    add("--start", choices=["random", "solved"], default="random", help="of the head")
     add("--device", default="auto")
     add("--n-jobs", type=int, default=1, help="rows at a time")
 
@@ -245,8 +278,6 @@ def fill_table(folder, rows, compute, n_jobs=1):
 
 def score_imagery(options, name, score_row):
     """Compute what is missing of a table of all methods and seeds, and give all."""
-    if "finetune" in options.methods and not options.checkpoint:
-        sys.exit("finetune needs --checkpoint")
     options.output.mkdir(parents=True, exist_ok=True)
     window = [0.5, 3.5]
     trials = options.output.resolve() / "imagery-0.5-3.5s.npz"
@@ -258,7 +289,6 @@ def score_imagery(options, name, score_row):
         device=options.device,
         epochs=options.epochs,
         trunk_lr=options.trunk_lr,
-        start=options.start,
     )
     digest = checkpoint_digest(options.checkpoint)
     rows = [

@@ -225,7 +225,8 @@ def cut_recording(
     Returns
     -------
     ndarray of float32, shape (n, n_chans, n_times)
-        Volts; what is left at the end is dropped.
+        Volts; what is left at the end is dropped, and so are windows that reach into
+        stretches annotated as bad.
 
     Raises
     ------
@@ -253,11 +254,15 @@ def cut_recording(
         raw,
         recipe.window_seconds,
         overlap=recipe.window_seconds - stride,
-        reject_by_annotation=False,
         preload=True,
         verbose="error",
     )
-    return epochs.get_data(copy=False, verbose="error").astype(np.float32)
+    if not len(epochs):
+        raise ValueError(f"annotations call all of {what} bad: leave it out")
+    windows = epochs.get_data(copy=False, verbose="error").astype(np.float32)
+    if not np.ptp(windows, axis=2).any():
+        raise ValueError(f"{what} does not move in any channel: leave it out")
+    return windows
 
 
 def raw_from_microvolts(
