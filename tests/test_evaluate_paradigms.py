@@ -225,38 +225,38 @@ def test_those_who_are_trained_on_alone_are_not_scored(command, load):
 )
 def test_mean_rank_of_people_is_the_auc_over_people(people):
     sys.path.insert(0, str(FOLDER))
-    command = importlib.import_module("evaluate_paradigms")
+    scores = importlib.import_module("paradigm_scores")
     ill, evidence = map(np.array, zip(*people, strict=True))
     subject = np.repeat(np.arange(len(ill)), 2)
     y = np.where(ill, "ill", "well")[subject]
     # two windows a person, whose mean counts
     p = np.stack([evidence - 0.5, evidence + 0.5], axis=1).ravel()
-    scores = command.rank_people(y, np.stack([p, -p], axis=1), subject)
+    scores = scores.rank_people(y, np.stack([p, -p], axis=1), subject)
     assert np.mean(list(scores.values())) == pytest.approx(
         roc_auc_score(~ill, -evidence)
     )
 
 
-def test_scores_within_people_are_those_of_scikit_learn(command, load):
-    kinds = load("paradigm_columns").KINDS
+def test_scores_within_people_are_those_of_scikit_learn(load):
+    score = load("paradigm_scores").score_people
     rng = np.random.default_rng(0)
     subject = np.repeat(["a", "b"], 20)
     two, four = rng.choice(["x", "y"], 40), rng.choice(list("wxyz"), 40)
     number, evidence = rng.standard_normal(40), rng.random((40, 4))
     rows = subject == "a"
-    auc = command.score_people(kinds["p300"], two, evidence[:, :2], subject)
+    auc = score("AUC", two, evidence[:, :2], subject)
     assert auc["a"] == roc_auc_score(two[rows] == "y", evidence[rows, 1])
-    accuracy = command.score_people(kinds["kalunga"], four, evidence, subject)
+    accuracy = score("balanced accuracy", four, evidence, subject)
     best = np.array(list("wxyz"))[evidence.argmax(1)]
     assert accuracy["a"] == balanced_accuracy_score(four[rows], best[rows])
-    r = command.score_people(kinds["sim_number"], number, evidence[:, 0], subject)
+    r = score("r", number, evidence[:, 0], subject)
     assert r["b"] == pytest.approx(np.corrcoef(number[~rows], evidence[~rows, 0])[0, 1])
 
 
-def test_who_shows_one_class_has_no_auc(command, load):
-    kind = load("paradigm_columns").KINDS["eyes"]
+def test_who_shows_one_class_has_no_auc(load):
+    score = load("paradigm_scores").score_people
     y, subject = np.array(["a", "b", "b", "b"]), np.array(["1", "1", "2", "2"])
-    assert list(command.score_people(kind, y, np.ones((4, 2)), subject)) == ["1"]
+    assert list(score("AUC", y, np.ones((4, 2)), subject)) == ["1"]
 
 
 class ByRecording(BaseEstimator):
@@ -344,6 +344,7 @@ def test_the_reader_that_shows_the_labels_is_chosen(load):
         [lambda X: X[:, :1], lambda X: X[:, 1:2], lambda X: X[:, 2:]],
         [StandardScaler()],
         methods.linear_models(numbers=False),
+        "AUC",
     )
     read = chosen.read(X)
     chosen.fit(read, y, groups=np.repeat(np.arange(4), 20))
@@ -363,18 +364,19 @@ def test_choices_hold_for_people_who_are_held_out(load):
         [lambda X: own, lambda X: weak],
         [StandardScaler()],
         methods.linear_models(numbers=True),
+        "r",
     )
     assert chosen.fit(chosen.read(None), y, groups=person).number_ == 1
 
 
 @pytest.mark.parametrize("method", ["csp", "tangent", "bandpower", "eegnet"])
 def test_numbers_are_predicted_by_twins(command, load, method):
-    y = np.random.default_rng(1).uniform(-1, 1, 60)
+    y = np.random.default_rng(1).uniform(-1, 1, 100)
     column = make_column(load, y=y, n_persons=5)
     column.X[:, 1] *= np.exp(y)[:, None]
     column = replace(column, fold=column.fold % 2)
     evidence = command.decode("sim_number", method, column, 0)
-    assert evidence.shape == (60,)
+    assert evidence.shape == (100,)
     if method != "eegnet":
         assert np.corrcoef(evidence, y)[0, 1] > 0.7
 

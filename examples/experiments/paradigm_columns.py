@@ -40,19 +40,14 @@ class Column:
 class Kind:
     """How a column is read and scored.
 
-    ``score`` is "AUC" or "balanced accuracy" or "r" within each person, or "AUC over
-    persons". Where a recording has one label, whitening it would take that away.
+    ``score`` is one of those of `paradigm_scores`. Where a recording has one label,
+    whitening it would take that away.
     """
 
     read: Callable[[Path, Path], dict]  # recordings, sets -> fields of a Column
     score: str = "AUC"
     whitened: bool = True
     frequencies: tuple[float, ...] = ()  # of flicker, Hz, for those who are told
-
-
-def is_number(y):
-    """Tell targets from labels."""
-    return y.dtype.kind == "f"
 
 
 def five_folds(subject):
