@@ -149,15 +149,14 @@ def test_a_table_is_printed_without_computing(run, capsys):
     assert "band power" not in said
 
 
-def test_other_windows_are_other_rows(command, run, tmp_path, capsys):
-    asked = ["--columns", "kalunga", "--methods", "bandpower"]
-    run(*asked)
-    file = tmp_path / "columns" / "kalunga.npz"
-    data = dict(np.load(file))
-    np.savez(file, **(data | {"X": data["X"] * 2}))
-    capsys.readouterr()
-    run(*asked)
-    assert "1 of 1 rows" in capsys.readouterr().out
+@pytest.mark.parametrize("changed", ["X", "y", "fold"])
+def test_other_windows_labels_or_folds_are_another_row(command, load, changed):
+    column = make_column(load, y=np.tile(["a", "b"], 36))
+    values = np.roll(getattr(column, changed), 1, axis=0)
+    assert command.digest(column) == command.digest(replace(column))
+    assert command.digest(column) != command.digest(
+        replace(column, **{changed: values})
+    )
 
 
 def test_only_what_is_drawn_gets_several_seeds(command, load, sets, tmp_path):
@@ -309,7 +308,7 @@ def test_people_of_recordings_are_cut_once_with_their_part(load):
         return np.full((2, 1, 4), person * 1e-6), np.array([0, 1]), ["T3"]
 
     people = ((1, 2), (3,))
-    fields = columns.read_people(cut, people, ("left", "right"), None, (0, 1))
+    fields = columns.read_people(cut, people, ("left", "right"), "folder", (0, 1))
     assert fields["fold"].tolist() == [-1, -1, -1, -1, 0, 0]
     assert fields["y"].tolist() == ["left", "right"] * 3
     assert fields["names"] == ["T7"]
@@ -420,6 +419,17 @@ def test_networks_see_128_hz_in_any_unit(load):
         net.fit(read, column.y, groups=column.subject)
         found.append(net.predict_proba(read))
     np.testing.assert_allclose(*found, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [("left_right", "--data-path"), ("kalunga", "--sets")]
+)
+def test_a_folder_that_nobody_named_is_asked_for(
+    command, tmp_path, monkeypatch, column, words
+):
+    monkeypatch.delenv("BRAINDECODE_SAMBA_DATA", raising=False)
+    with pytest.raises(SystemExit, match=words):
+        command.main(["--columns", column, "--output", str(tmp_path)])
 
 
 def test_unknown_columns_are_refused_before_any_work(command, capsys):

@@ -25,9 +25,9 @@ their windows, which is the AUC over people. Rows that are finished are not repe
 
 import argparse
 import functools
+import hashlib
 import os
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -138,29 +138,35 @@ def score_row(column, method, seed, data, estimator, weights, *, folder):
 # ---------
 
 
+def digest(column):
+    """Hash of windows, labels and folds."""
+    hashed = hashlib.sha256()
+    for values in (column.X, column.y, column.fold):
+        hashed.update(np.ascontiguousarray(values))
+    return hashed.hexdigest()[:12]
+
+
 def list_rows(options, folder):
     """List the settings of all rows that were asked for and make sense."""
     rows = []
     for name in options.columns:
         column = read_column(folder, name, options.data_path, options.sets)
-        data = f"{zlib.crc32(column.X.data, zlib.crc32(column.fold.data)):08x}"
-        rows += [
-            {
-                "column": name,
-                "method": method,
-                "seed": seed,
-                "data": data,
-                "estimator": estimator_digest(make(name, method, column, seed)),
-                "weights": checkpoint_digest(
-                    make(name, method, column, seed).checkpoint
-                    if method in SAMBAS
-                    else None
-                ),
-            }
-            for method in options.methods
-            if can(method, name)
-            for seed in (options.seeds if drawn(method) else options.seeds[:1])
-        ]
+        data = digest(column)
+        for method in (one for one in options.methods if can(one, name)):
+            for seed in options.seeds if drawn(method) else options.seeds[:1]:
+                estimator = make(name, method, column, seed)
+                rows.append(
+                    {
+                        "column": name,
+                        "method": method,
+                        "seed": seed,
+                        "data": data,
+                        "estimator": estimator_digest(estimator),
+                        "weights": checkpoint_digest(
+                            getattr(estimator, "checkpoint", None)
+                        ),
+                    }
+                )
     return rows
 
 
