@@ -5,8 +5,14 @@ What a single module alone needs stays in its test file.
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
+
+# a shell that starts the suite in the background has it ignore interrupts, and so all
+# that it starts, in which tests of interrupts would wait for ever
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # before MNE or MOABB are imported: both write their settings and data to the home
 _FOLDER = Path(tempfile.mkdtemp(prefix="braindecode-samba-tests-"))

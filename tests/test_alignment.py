@@ -226,7 +226,7 @@ REFUSED = {
     "raw with groups": (make_raw(X), {}, {"groups": [0, 0]}, "one recording"),
     "too few groups": (X, {}, {"groups": [0]}, "inconsistent numbers"),
     "gaps in groups": (X, {}, {"groups": [0, np.nan]}, "missing for 1 windows"),
-    "groups of two dimensions": (X, {}, {"groups": [[0], [1]]}, "one recording a"),
+    "groups of two dimensions": (X, {}, {"groups": [[0], [1]]}, "one name a window"),
     "one window": (X[0], {}, {"groups": GROUPS}, "shape"),
     "NaN": (X * np.nan, {}, {"groups": GROUPS}, "NaN"),
     "silence": (X * 0, {}, {"groups": GROUPS}, "does not move"),

@@ -452,8 +452,8 @@ def test_shipped_configs_are_printed_with_the_meaning_of_keys(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 3}, "has an unknown key epochs"),
-        ({"training": {"rate": 1}}, "has an unknown key training.rate"),
+        ({"epochs": 3}, "has an unknown key 'epochs'"),
+        ({"training": {"rate": 1}}, "has an unknown key 'training.rate'"),
         ({"training": {"lr": "fast"}}, "training.lr: Input should be a valid number"),
         ({"masking": {"kind": "all"}}, "masking: kind='all' is unknown"),
         ({"masking": {"share": 0.5}}, "masking: unknown are share, known kind"),

@@ -1,4 +1,4 @@
-"""Some seconds of `tests.fuzz`, which runs for hours by itself; and its judge."""
+"""Some seconds of `tests.fuzz`, which can run for hours; and what it judges by."""
 
 import threading
 

@@ -131,7 +131,7 @@ def find_checkpoint(
     is_path = isinstance(name, os.PathLike) or path.suffix in _SUFFIXES
     if not is_path and _HUB_NAME.fullmatch(str(name)):
         return _from_hub(str(name), filename, hub)
-    if is_path:
+    if isinstance(name, os.PathLike):
         raise CheckpointError(
             f"there is no file or folder {path}: pass an existing one"
         )

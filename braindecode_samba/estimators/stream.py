@@ -5,6 +5,7 @@ a fixed hop.  Recordings that lie complete are the business of
 `braindecode_samba.nn.recordings`.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -177,6 +178,7 @@ class SAMBAStream:
     def reset(self) -> None:
         """Forget all samples: the next one is the first of a new stream."""
         self.n_seen = 0
+        self._said_flat = False
         self._n_ready = 0  # samples at the rate of the windows
         self._held = np.empty((len(self._rows), 0), np.float32)
         self._next_stop = self._length
@@ -264,6 +266,13 @@ class SAMBAStream:
 
     def _predict(self, window: NDArray[np.float32]) -> Prediction:
         x = np.ascontiguousarray(window[None])
+        if not np.ptp(x, axis=2).any() and not self._said_flat:
+            self._said_flat = True
+            warnings.warn(
+                "a window of the stream does not move in any channel, and what is said "
+                "of it means nothing: see whether the amplifier sends signals",
+                stacklevel=4,
+            )
         windows = Windows(x, None, self._names, self._positions, None, self._rate, True)
         output = self._outputs(windows)[0]
         stop = self._resample.stop_of(self._next_stop)
@@ -338,8 +347,5 @@ def _forget(half_life_seconds: float | None, hop_seconds: float) -> float:
     """Give what remains after a hop."""
     if half_life_seconds is None:
         return 1.0
-    if not half_life_seconds > 0:
-        raise ValueError(
-            f"half_life_seconds={half_life_seconds}: pass a number above 0, or None"
-        )
+    refuse_odd_seconds(half_life_seconds=half_life_seconds)
     return float(0.5 ** (hop_seconds / half_life_seconds))

@@ -142,11 +142,7 @@ class PositionedModel:
             return super().from_pretrained(  # type: ignore[misc]
                 pretrained_model_name_or_path, map_location=map_location, **arguments
             )
-        # late: loading builds these models, so its room lies behind this module, but
-        # braindecode expects that a model class can load itself
-        from braindecode_samba.checkpoints import load_checkpoint
-
-        model, _ = load_checkpoint(  # type: ignore[type-var]
+        model, _ = _checkpoints().load_checkpoint(
             pretrained_model_name_or_path, cls, **arguments
         )
         return model.to(map_location)
@@ -154,10 +150,8 @@ class PositionedModel:
     @classmethod
     def _from_pretrained(cls, **arguments: Any) -> Any:
         """Build a class made of these; notes in a configuration are no options."""
-        # late, as above
-        from braindecode_samba.checkpoints.configs import NOTES
-
-        options = {k: v for k, v in arguments.items() if k not in NOTES}
+        notes = _checkpoints().configs.NOTES
+        options = {k: v for k, v in arguments.items() if k not in notes}
         return super()._from_pretrained(**options)  # type: ignore[misc]
 
     def save_pretrained(
@@ -286,3 +280,14 @@ def _stand_in_positions(model: PositionedModel) -> Iterator[None]:
         yield
     finally:
         positions.default = None
+
+
+def _checkpoints() -> Any:
+    """Find the room of checkpoints.
+
+    Late: loading builds these models, so that room lies behind this module, but
+    braindecode expects that a model class can load itself.
+    """
+    import braindecode_samba.checkpoints
+
+    return braindecode_samba.checkpoints

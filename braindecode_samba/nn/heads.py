@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba.nn.measures import DECIMATION, WindowMeasures, bandpass_filter
-from braindecode_samba.nn.pooling import log_variance
+from braindecode_samba.nn.pooling import log_variance, make_dropout
 from braindecode_samba.nn.readings import Readings
 from braindecode_samba.nn.spatial import HEAD_RADIUS
 from braindecode_samba.nn.unet import N_DEEP_FEATURES, N_FEATURES
@@ -206,7 +206,7 @@ class WindowFeatures(nn.Module):
             self.band_power = power
             self.power_norm = nn.LayerNorm(power.n_features)
             self.n_features = power.n_features + _N_DEEP
-        self.dropout = nn.Dropout(drop_prob)
+        self.dropout = make_dropout(drop_prob)
 
     def forward(
         self,
@@ -288,7 +288,7 @@ class ReadingsHead(nn.Module):
             target_positions, self.measures, n_outputs, N_VARIANCES, numbers
         )
         self.n_features: int = self.readings.n_features
-        self.dropout = nn.Dropout(drop_prob)
+        self.dropout = make_dropout(drop_prob)
 
     def forward(
         self,

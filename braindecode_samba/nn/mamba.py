@@ -6,6 +6,7 @@ What surrounds the layers in the network lives in `unet`.
 """
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -159,8 +160,8 @@ class Mamba2(nn.Module):
 
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}={size} is empty; pass 1 or more")
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(f"{name}={size!r} is no size: pass a number of 1 or more")
 
 
 class MultiHeadDifferentialMamba(nn.Module):

@@ -4,7 +4,7 @@ What classifies these numbers lives in `braindecode_samba.models`.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _SORTED_AT_ONCE = 2**22
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -66,6 +66,13 @@ def variance(z: Tensor, at_once: int = 2**17) -> Tensor:
         for part in z.split(some, 1)
     ]
     return torch.cat(variances, dim=1)
+
+
+def make_dropout(drop_prob: float) -> nn.Dropout:
+    """Make a dropout, or refuse a share that is none."""
+    if not hasattr(drop_prob, "__float__") or not 0 <= drop_prob < 1:
+        raise ValueError(f"drop_prob={drop_prob!r}: pass a share from 0 to below 1")
+    return nn.Dropout(drop_prob)
 
 
 def log_variance(z: Tensor) -> Tensor:

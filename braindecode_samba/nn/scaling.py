@@ -6,6 +6,7 @@ resamples with torchaudio and divides by a robust scale, so that volts and micro
 """
 
 from fractions import Fraction
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,9 @@ def rate_ratio(sfreq: float, model_sfreq: float) -> Fraction:
         If the rate is not positive or no ratio comes within 0.1 %.
     """
     for name, rate in (("sfreq", sfreq), ("model_sfreq", model_sfreq)):
-        if not rate > 0 or rate == float("inf"):
+        if not isinstance(rate, Real) or not 0 < rate < float("inf"):
             raise ValueError(
-                f"{name}={rate} is not a sampling rate; pass a number of Hz"
+                f"{name}={rate!r} is not a sampling rate; pass a number of Hz"
             )
     exact = model_sfreq / sfreq
     ratio = Fraction(exact).limit_denominator(1000)
@@ -180,11 +181,11 @@ class SignalInput(nn.Module):
                 f"scale={scale!r} is unknown; pass one of {SCALES} or None"
             )
         self.scale = scale or "none"
+        ratio = rate_ratio(model_sfreq if sfreq is None else sfreq, model_sfreq)
         self.model_sfreq = float(model_sfreq)
         self.sfreq = self.model_sfreq if sfreq is None else float(sfreq)
         self.limit = _LIMIT
         self.min_times = MIN_TIMES
-        ratio = rate_ratio(model_sfreq if sfreq is None else sfreq, model_sfreq)
         # a long filter: what lies below 45 Hz must come through unchanged
         self.resample: nn.Module = (
             nn.Identity()

@@ -18,7 +18,6 @@ from braindecode_samba.pretraining.masking import (
     temporal_semantic_mask,
 )
 from braindecode_samba.pretraining.net import SAMBAPretrainer
-from braindecode_samba.pretraining.sources import RecordingError
 from braindecode_samba.pretraining.state import has_training_state
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.pretraining.watching import (
@@ -26,6 +25,7 @@ from braindecode_samba.pretraining.watching import (
     ReconstructionFigure,
     SpatialWeights,
 )
+from braindecode_samba.signals.broken import RecordingError
 
 __all__ = [
     "AcceleratedPretrainer",

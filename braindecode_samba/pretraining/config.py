@@ -230,10 +230,11 @@ def read_config(name: str) -> Config:
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise ConfigError(
-                f"{name} has an unknown key {where}: `braindecode-samba config` lists "
-                "those that are known"
+                f"{name} has an unknown key {where!r}: `braindecode-samba config` "
+                "lists those that are known"
             ) from None
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = " ".join(first["msg"].removeprefix("Value error, ").split())
+        where = " ".join(where.split())
         raise ConfigError(
             f"{name} can't be used: {f'{where}: ' if where else ''}{reason}"
         ) from None

@@ -37,10 +37,10 @@ from braindecode_samba.pretraining.shards import (
 )
 from braindecode_samba.pretraining.sources import (
     Recording,
-    RecordingError,
     RecordingSource,
 )
 from braindecode_samba.pretraining.store import WindowStore
+from braindecode_samba.signals.broken import RecordingError
 
 __all__ = ["Corpus", "Mixing", "write_windows"]
 

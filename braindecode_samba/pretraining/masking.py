@@ -283,9 +283,9 @@ def check_settings(ratio: float, **counts: int) -> None:
     ValueError
         If one is out of range.
     """
-    if not 0 < ratio < 1:
+    if not hasattr(ratio, "__float__") or not 0 < ratio < 1:
         raise ValueError(
-            f"ratio={ratio} would hide nothing or everything: pass a share between 0 "
+            f"ratio={ratio!r} would hide nothing or everything: pass a share between 0 "
             "and 1"
         )
     for name, count in counts.items():

@@ -29,8 +29,9 @@ from braindecode_samba.pretraining.recordings import (
     Header,
     check_recording,
 )
-from braindecode_samba.pretraining.sources import RecordingError, RecordingSource
+from braindecode_samba.pretraining.sources import RecordingSource
 from braindecode_samba.pretraining.store import WindowStore
+from braindecode_samba.signals.broken import RecordingError
 
 __all__ = ["prepare", "read_stores"]
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from braindecode_samba.nn.scaling import MODEL_SFREQ, recording_scale
 from braindecode_samba.pretraining.shards import STORED, StoredRecording
-from braindecode_samba.pretraining.sources import RecordingError, RecordingSource
+from braindecode_samba.pretraining.sources import RecordingSource
 from braindecode_samba.signals.annotated import BadSamples
+from braindecode_samba.signals.broken import RecordingError, recording_named
 from braindecode_samba.signals.montages import positions_from_chs_info
 
 __all__ = [
@@ -214,7 +215,7 @@ def cut_recording(
         return dataclasses.replace(recording, dropped=dropped), np.empty((0, 0))
     # MNE warns of filters longer than a short recording, which does no harm here
     with mne.use_log_level("error"):
-        with source.named():
+        with recording_named(source.place):
             raw = raw.copy().pick(list(channels.names)).load_data()
         volts = _filter(raw, source.place, settings)
         good = _good_samples(raw)

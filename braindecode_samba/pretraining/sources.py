@@ -3,11 +3,10 @@
 What happens to it is the matter of `recordings`.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,13 +14,11 @@ import mne
 import numpy as np
 from braindecode.datasets import RawDataset
 
-__all__ = ["Recording", "RecordingError", "RecordingSource"]
+from braindecode_samba.signals.broken import recording_named
+
+__all__ = ["Recording", "RecordingSource"]
 
 Recording: TypeAlias = str | os.PathLike[str] | mne.io.BaseRaw | RawDataset
-
-
-class RecordingError(ValueError):
-    """A recording that can't be read, or has nothing that can be used; named."""
 
 
 class RecordingSource:
@@ -86,19 +83,8 @@ class RecordingSource:
         """Open the recording; the caller's own is not touched by what follows."""
         if isinstance(self._recording, mne.io.BaseRaw):
             return self._recording
-        with self.named():
+        with recording_named(self.place):
             return mne.io.read_raw(self._recording, verbose="error")
-
-    @contextlib.contextmanager
-    def named(self) -> Iterator[None]:
-        """Name the recording in whatever MNE's readers raise."""
-        try:
-            yield
-        except MemoryError:
-            raise
-        except Exception as error:  # damaged files fail in as many ways as there are
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RecordingError(f"{self.place} can't be read ({reason})") from error
 
     def key(self, settings: Mapping[str, Any]) -> str:
         """Digest of everything that decides what is written."""

@@ -17,6 +17,7 @@ from sklearn.utils import Tags, check_array, check_consistent_length, check_scal
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.annotated import BadSamples
+from braindecode_samba.signals.declared import as_names
 from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
@@ -269,12 +270,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         self, groups: ArrayLike | None, epochs: mne.BaseEpochs | None
     ) -> NDArray[Any]:
         if groups is not None:
-            keys = np.asarray(groups)
-            if keys.ndim != 1:
-                raise ValueError(
-                    f"groups has shape {keys.shape}: name one recording a window"
-                )
-            return _without_gaps(keys)
+            return as_names("groups", groups)
         if epochs is None:
             raise ValueError(
                 "nobody says whose recording each window belongs to, and a mean over "
@@ -287,17 +283,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
                 f"group_column={self.group_column!r} names no column of "
                 "epochs.metadata: pass one that tells the recording, or groups="
             )
-        return _without_gaps(table[self.group_column].to_numpy())
-
-
-def _without_gaps(keys: NDArray[Any]) -> NDArray[Any]:
-    gaps = [row for row, key in enumerate(keys.tolist()) if key is None or key != key]
-    if gaps:
-        raise ValueError(
-            f"groups are missing for {len(gaps)} windows, first for {gaps[0]}: say "
-            "whose recording each belongs to"
-        )
-    return keys
+        return as_names("groups", table[self.group_column].to_numpy())
 
 
 def _cut(raw: mne.io.BaseRaw, seconds: float) -> NDArray[np.float64]:

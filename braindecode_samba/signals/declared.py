@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba.signals.described import Channels, Recording
 from braindecode_samba.signals.montages import (
@@ -28,6 +28,30 @@ def refuse_odd_seconds(**lengths: float | None) -> None:
             continue
         if not isinstance(seconds, Real) or not 0 < seconds < float("inf"):
             raise ValueError(f"{name}={seconds!r}: pass finite seconds, above 0")
+
+
+def as_names(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Names of recordings or people: a row that can be sorted, and none missing."""
+    try:
+        names = np.asarray(values)
+    except ValueError:
+        raise TypeError(f"{name} holds lists: pass one name a window") from None
+    if names.ndim != 1:
+        raise ValueError(f"{name} has shape {names.shape}: pass one name a window")
+    gaps = [row for row, key in enumerate(names.tolist()) if key is None or key != key]
+    if gaps:
+        raise ValueError(
+            f"{name} are missing for {len(gaps)} windows, first for {gaps[0]}: say "
+            "whose recording each belongs to"
+        )
+    try:
+        np.unique(names)
+        hash(tuple(names.tolist()))
+    except TypeError:
+        raise TypeError(
+            f"{name} are of kinds that can't be compared: pass all of them as text"
+        ) from None
+    return names
 
 
 class Place(NamedTuple):

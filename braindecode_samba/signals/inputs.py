@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from braindecode_samba.signals.declared import (
     Declared,
     Place,
+    as_names,
     declare,
     find_places,
     some_channels,
@@ -182,23 +183,11 @@ def read_windows(
 
 def _check_names(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     """Names of recordings or people, one a window and none missing."""
-    names = np.asarray(values)
-    if names.shape != (n,):
+    names = as_names(name, values)
+    if len(names) != n:
         raise ValueError(
             f"{name} has shape {names.shape} and X {n} windows: pass one name a window"
         )
-    gaps = [row for row, key in enumerate(names.tolist()) if key is None or key != key]
-    if gaps:
-        raise ValueError(
-            f"{name} are missing for {len(gaps)} windows, first for {gaps[0]}: say "
-            "whose recording each belongs to"
-        )
-    try:
-        np.unique(names)
-    except TypeError:
-        raise TypeError(
-            f"{name} are of kinds that can't be compared: pass all of them as text"
-        ) from None
     return names
 
 
@@ -208,6 +197,7 @@ def _read_array(X: Any, declared: Declared) -> Windows:
     strange = strange and not issparse(X)
     if strange or _lost_its_channels(X):
         raise TypeError(f"X is a {_kind(X)}: {ACCEPTED}")
+    _refuse_complex(X)
     x = check_array(
         X, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name="X"
     )
@@ -272,9 +262,13 @@ def _say_what_is_missing(declared: Declared) -> str:
     )
 
 
-def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+def _refuse_complex(x: Any) -> None:
     if np.iscomplexobj(x):
         raise ValueError("Complex data not supported: X must hold real signals")
+
+
+def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+    _refuse_complex(x)
     # what float32 can't hold becomes infinite and is refused as such; torch warns of
     # arrays that it may not write to
     with np.errstate(over="ignore"):

@@ -13,7 +13,7 @@ References
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import mne
@@ -256,6 +256,8 @@ def check_names(names: Sequence[str]) -> list[str]:
         raise TypeError(
             f"channel names come as a list of str, not as one {type(names).__name__}"
         )
+    if not isinstance(names, Iterable):
+        raise TypeError(f"channel names are {names!r}: pass a list of str")
     listed = list(names)
     if not listed:
         raise ValueError("there are no channels: pass at least one name")

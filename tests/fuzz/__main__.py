@@ -1,6 +1,7 @@
 """The command line: ``python -m tests.fuzz --minutes 60 [--seed 1] [--only NAME]``."""
 
 import argparse
+import resource
 import sys
 import time
 import warnings
@@ -44,11 +45,12 @@ def main():
 
 
 def _summary(found, turn):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     minutes = (time.monotonic() - found.begin) / 60
     return (
         f"{minutes:.1f} minutes, round {turn}: {found.inputs} inputs "
         f"({found.rate:.1f} a second), {found.refused} refused, "
-        f"{len(found.faults)} faults"
+        f"{len(found.faults)} faults, at most {peak:.1f} GB"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import mne
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from braindecode_samba.evaluation.recipes.recipe import (
@@ -22,6 +23,7 @@ from braindecode_samba.evaluation.recipes.recipe import (
     need_folder,
     raw_from_microvolts,
 )
+from braindecode_samba.signals.broken import recording_named
 
 _STEW_FILE = re.compile(r"sub(\d+)_(lo|hi)\.txt")
 _STEW_RATE = 128.0
@@ -68,16 +70,21 @@ def read_stew(
         subject, column = str(int(name[1])), ("lo", "hi").index(name[2])
         if subject not in ratings or (subjects and subject not in subjects):
             continue
-        signals = np.loadtxt(file, ndmin=2)
-        if signals.shape[1] != len(recipe.ch_names):
-            raise ValueError(
-                f"{file} has {signals.shape[1]} columns instead of "
-                f"{len(recipe.ch_names)}: one for each electrode"
-            )
-        raw = raw_from_microvolts(recipe, signals.T, _STEW_RATE)
         label = "high" if ratings[subject][column] > _HIGH_WORKLOAD else "low"
-        parts.append((cut_recording(recipe, raw, str(file)), label, subject))
+        with recording_named(str(file), recipe.on_broken):
+            parts.append((_read_columns(recipe, file), label, subject))
     return _join(recipe, parts, folder)
+
+
+def _read_columns(recipe: Recipe, file: Path) -> NDArray[np.float32]:
+    signals = np.loadtxt(file, ndmin=2)
+    if signals.shape[1] != len(recipe.ch_names):
+        raise ValueError(
+            f"{file} has {signals.shape[1]} columns instead of "
+            f"{len(recipe.ch_names)}: one for each electrode"
+        )
+    raw = raw_from_microvolts(recipe, signals.T, _STEW_RATE)
+    return cut_recording(recipe, raw, str(file))
 
 
 def _read_ratings(file: Path) -> dict[str, tuple[float, float]]:
@@ -125,7 +132,8 @@ def read_dreamer(
     file = need_folder(recipe, data_path) / "DREAMER.mat"
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing. {recipe.access}")
-    content = loadmat(file, simplify_cells=True)
+    with recording_named(str(file)):
+        content = loadmat(file, simplify_cells=True)
     try:
         data = content["DREAMER"]
         names, sfreq = list(data["EEG_Electrodes"]), float(data["EEG_SamplingRate"])
@@ -145,10 +153,12 @@ def read_dreamer(
     for subject, signals, valence in films:
         if subjects and subject not in subjects:
             continue
-        raw = mne.io.RawArray(np.asarray(signals).T * 1e-6, info, verbose="error")
         label = "high" if valence > _HIGH_VALENCE else "low"
         what = f"{file}, subject {subject}"
-        parts.append((cut_recording(recipe, raw, what), label, subject))
+        with recording_named(what, recipe.on_broken):
+            volts = np.asarray(signals).T * 1e-6
+            raw = mne.io.RawArray(volts, info, verbose="error")
+            parts.append((cut_recording(recipe, raw, what), label, subject))
     return _join(recipe, parts, file)
 
 
@@ -185,17 +195,22 @@ def read_listed_recordings(
     for line in table.itertuples():
         if subjects and line.subject not in subjects:
             continue
-        raw = mne.io.read_raw(folder / line.file, preload=False, verbose="error")
-        start = float(line.start) if line.start else 0.0
-        stop = float(line.stop) if line.stop else None
-        if stop is None or stop > raw.times[-1]:
-            stop = raw.times[-1]
-        if start >= stop:
-            raise ValueError(f"{line.file}: nothing lies from {start} s to {stop} s")
-        raw.crop(start, stop).load_data(verbose="error")
-        what = f"{line.file} from {start:g} s"
-        parts.append((cut_recording(recipe, raw, what), line.label, line.subject))
+        with recording_named(line.file, recipe.on_broken):
+            windows = _read_line(recipe, folder, line)
+            parts.append((windows, line.label, line.subject))
     return _join(recipe, parts, folder)
+
+
+def _read_line(recipe: Recipe, folder: Path, line: Any) -> NDArray[np.float32]:
+    raw = mne.io.read_raw(folder / line.file, preload=False, verbose="error")
+    start = float(line.start) if line.start else 0.0
+    stop = float(line.stop) if line.stop else None
+    if stop is None or stop > raw.times[-1]:
+        stop = raw.times[-1]
+    if start >= stop:
+        raise ValueError(f"{line.file}: nothing lies from {start} s to {stop} s")
+    raw.crop(start, stop).load_data(verbose="error")
+    return cut_recording(recipe, raw, f"{line.file} from {start:g} s")
 
 
 def _read_table(recipe: Recipe, file: Path) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from braindecode_samba.evaluation.recipes.recipe import (
     join_windows,
     need_folder,
 )
+from braindecode_samba.signals.broken import recording_named
 
 _RATE = 240
 _THIRD = {"A": "Subject_A_Train.mat", "B": "Subject_B_Train.mat"}
@@ -66,9 +67,12 @@ def read_competition_p300(
         if not present or (subjects and subject not in subjects):
             continue
         for path in present:
-            for character in _characters(path):
-                X, y = _windows(recipe, averaged, *character)
-                parts.append((X, y, subject))
+            with recording_named(str(path), recipe.on_broken):
+                found = [
+                    _windows(recipe, averaged, *character)
+                    for character in _characters(path)
+                ]
+                parts += [(X, y, subject) for X, y in found]
     if not parts:
         raise FileNotFoundError(
             f"{folder} holds no files of these subjects: expected {recipe.layout}"

@@ -6,7 +6,7 @@ Also here: cutting continuous recordings, which most readers share.  The readers
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from braindecode_samba.signals.broken import OnBroken
 from braindecode_samba.signals.montages import load_montage
 from braindecode_samba.signals.template import info_at
 
@@ -98,6 +99,8 @@ class Recipe:
         Sampling rate of the windows, Hz.
     validation : bool
         Whether subjects are kept aside for validation, beside those of the test.
+    on_broken : callable, optional
+        What readers tell of recordings that can't be used; `load` sets it.
     """
 
     name: str
@@ -114,6 +117,7 @@ class Recipe:
     montage: str | None = None
     sfreq: float = 128.0
     validation: bool = True
+    on_broken: OnBroken | None = None
 
     @property
     def n_times(self) -> int:
@@ -142,7 +146,11 @@ class Recipe:
         return info_at(montage.names, montage.positions, self.sfreq)
 
     def load(
-        self, data_path: DataPath | None = None, *, subjects: ArrayLike | None = None
+        self,
+        data_path: DataPath | None = None,
+        *,
+        subjects: ArrayLike | None = None,
+        on_broken: OnBroken | None = None,
     ) -> LabelledWindows:
         """Read the windows into memory, of all subjects or of some.
 
@@ -153,6 +161,10 @@ class Recipe:
             looked for, and downloaded to, where MOABB keeps its data.
         subjects : array-like of str or int, optional
             Subjects to read; None: all.
+        on_broken : callable, optional
+            Is told of each recording that can't be used, as a
+            `braindecode_samba.pretraining.RecordingError`; it is left out. None: the
+            first one is raised. ``broken.append`` makes a list.
 
         Returns
         -------
@@ -170,7 +182,8 @@ class Recipe:
         if chosen == []:
             raise ValueError("subjects is empty: name some, or pass None for all")
         folder = None if data_path is None else Path(data_path).resolve()
-        windows = self.read(self, folder, chosen)
+        recipe = replace(self, on_broken=on_broken)
+        windows = self.read(recipe, folder, chosen)
         self._check(windows, chosen)
         return windows
 

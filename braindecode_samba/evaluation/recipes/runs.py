@@ -19,6 +19,7 @@ from braindecode_samba.evaluation.recipes.recipe import (
 )
 from braindecode_samba.evaluation.recipes.registry import get_recipe
 from braindecode_samba.evaluation.recipes.scores import published_scores
+from braindecode_samba.signals.broken import OnBroken
 
 # names of the table: scikit-learn's scorers
 _METRICS = {
@@ -109,6 +110,7 @@ def run_recipe(
     seed: int = 0,
     *,
     method: str | None = None,
+    on_broken: OnBroken | None = None,
 ) -> pd.DataFrame:
     """Fit an estimator on some subjects and score it on others.
 
@@ -126,6 +128,8 @@ def run_recipe(
         Of the split alone.  The estimator has its own.
     method : str, optional
         What to call the estimator; by default its class.
+    on_broken : callable, optional
+        As for `Recipe.load`: is told of recordings that are left out.
 
     Returns
     -------
@@ -146,7 +150,7 @@ def run_recipe(
     ``f1`` is the mean over the classes.
     """
     chosen = get_recipe(recipe) if isinstance(recipe, str) else recipe
-    windows = chosen.load(data_path)
+    windows = chosen.load(data_path, on_broken=on_broken)
     parts = split_by_subject(windows, validation=chosen.validation, seed=seed)
     fitted = _tell_channels(estimator, windows)
     train = parts.pop("train")

@@ -20,6 +20,7 @@ from braindecode_samba.evaluation.recipes.recipe import (
     join_windows,
     need_folder,
 )
+from braindecode_samba.signals.broken import recording_named
 
 _VERSION = "v3.0.1"
 # braindecode takes labels and parts from any folder above a file
@@ -70,29 +71,42 @@ def read_tuab(
     with warnings.catch_warnings():
         # braindecode asks for MNE's montages by their old names
         warnings.simplefilter("ignore", FutureWarning)
-        corpus = TUHAbnormal(
-            str(folder),
-            version=_VERSION,
-            target_name="pathological",
-            rename_channels=True,
-            on_missing_files="warn",
-        )
+        try:
+            corpus = TUHAbnormal(
+                str(folder),
+                version=_VERSION,
+                target_name="pathological",
+                rename_channels=True,
+                on_missing_files="warn",
+            )
+        except Exception:
+            # it reads all headers, and says nothing of where it stopped
+            _name_broken(folder)
+            raise
     parts, is_test = [], []
     for dataset in tqdm(corpus.datasets, desc="TUAB", disable=None):
         about = dataset.description
         if subjects and about["subject"] not in subjects:
             continue
-        raw = _bipolar(recipe, dataset.raw.copy().load_data(verbose="error"))
-        X = cut_recording(recipe, raw, about["path"])
         label = "abnormal" if about["pathological"] else "normal"
-        parts.append((X, label, about["subject"]))
-        is_test.append(np.full(len(X), not about["train"]))
+        with recording_named(str(about["path"]), recipe.on_broken):
+            raw = _bipolar(recipe, dataset.raw.copy().load_data(verbose="error"))
+            X = cut_recording(recipe, raw, about["path"])
+            parts.append((X, label, about["subject"]))
+            is_test.append(np.full(len(X), not about["train"]))
     if not parts:
         raise ValueError(f"{folder} has no recordings of the subjects {subjects}")
     joined = join_windows(parts, recipe.make_info())
     return LabelledWindows(
         joined.X, joined.y, joined.groups, joined.info, np.concatenate(is_test)
     )
+
+
+def _name_broken(folder: Path) -> None:
+    """Raise the name of a file whose header can't be read, if there is one."""
+    for path in sorted((folder / _VERSION).glob("edf/*/*/*/*.edf")):
+        with recording_named(str(path)):
+            mne.io.read_raw_edf(path, verbose="error")
 
 
 def _bipolar(recipe: Recipe, raw: mne.io.BaseRaw) -> mne.io.BaseRaw:
