@@ -131,7 +131,7 @@ def _make_parser() -> argparse.ArgumentParser:
     text = "begin with its weights: a shipped name, a folder or owner/name on the hub"
     add("--init", metavar="CHECKPOINT", help=text)
     add("--device", default="auto", help="auto, cpu or cuda")
-    add("--workers", type=int, default=0, metavar="N", help="processes that read")
+    add("--workers", type=_whole, default=0, metavar="N", help="processes that read")
     text = "from one kept state to the next; 100 by default"
     add("--every-batches", type=int, default=100, metavar="N", help=text)
     return parser
@@ -146,6 +146,12 @@ def _folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text}")
     return Path(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
 
 
 def _expression(text: str) -> str:

@@ -236,3 +236,12 @@ def test_recipes_leave_bad_windows_out():
     raw.set_annotations(mne.Annotations([0], [60], ["BAD"]))
     with pytest.raises(ValueError, match="annotations call all of it bad"):
         cut_recording(recipe, raw, "it")
+
+
+@pytest.mark.parametrize("layer", ["pool3", "mediator"])
+def test_a_layer_of_which_nothing_is_left_is_refused(layer):
+    fitted = features(layer=layer, pooling="mean")
+    raw = make_raw(sfreq=128.0, seconds=0.125, spans=[(0.02, 0.08, "BAD")])
+    with pytest.raises(ValueError, match=f"no whole step of the layer '{layer}'"):
+        fitted.transform_recording(raw)
+    assert np.isfinite(fitted.transform_recording(raw, bad="use")).all()

@@ -535,3 +535,22 @@ def test_real_recordings_of_two_caps_make_one_corpus(tmp_path):
         for s in (motor, sums)
     ]
     torch.testing.assert_close(places[0]["T7.."], places[1]["EEG T3"])
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("back", [0, 1, 3])
+def test_a_fif_file_that_goes_in_a_circle_is_refused(tmp_path, back):
+    path = tmp_path / "a_raw.fif"
+    info = mne.create_info(["Cz"], 128.0, "eeg")
+    raw = mne.io.RawArray(np.random.default_rng(0).standard_normal((1, 512)), info)
+    raw.save(path, verbose="error")
+    assert write_windows([path], tmp_path / "whole", subjects=["a"])
+    content, tags = bytearray(path.read_bytes()), [0]
+    for _ in range(6):
+        size = int.from_bytes(content[tags[-1] + 8 : tags[-1] + 12])
+        tags.append(tags[-1] + 16 + size)
+    # the last of these points back
+    content[tags[-1] + 12 : tags[-1] + 16] = tags[-1 - back].to_bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match="a_raw.fif.*circle"):
+        write_windows([path], tmp_path / "store", subjects=["a"])

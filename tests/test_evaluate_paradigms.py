@@ -149,15 +149,14 @@ def test_a_table_is_printed_without_computing(run, capsys):
     assert "band power" not in said
 
 
-def test_other_windows_are_other_rows(command, run, tmp_path, capsys):
-    asked = ["--columns", "kalunga", "--methods", "bandpower"]
-    run(*asked)
-    file = tmp_path / "columns" / "kalunga.npz"
-    data = dict(np.load(file))
-    np.savez(file, **(data | {"X": data["X"] * 2}))
-    capsys.readouterr()
-    run(*asked)
-    assert "1 of 1 rows" in capsys.readouterr().out
+@pytest.mark.parametrize("changed", ["X", "y", "fold"])
+def test_other_windows_labels_or_folds_are_another_row(command, load, changed):
+    column = make_column(load, y=np.tile(["a", "b"], 36))
+    values = np.roll(getattr(column, changed), 1, axis=0)
+    assert command.digest(column) == command.digest(replace(column))
+    assert command.digest(column) != command.digest(
+        replace(column, **{changed: values})
+    )
 
 
 def test_only_what_is_drawn_gets_several_seeds(command, load, sets, tmp_path):
@@ -225,38 +224,38 @@ def test_those_who_are_trained_on_alone_are_not_scored(command, load):
 )
 def test_mean_rank_of_people_is_the_auc_over_people(people):
     sys.path.insert(0, str(FOLDER))
-    command = importlib.import_module("evaluate_paradigms")
+    scores = importlib.import_module("paradigm_scores")
     ill, evidence = map(np.array, zip(*people, strict=True))
     subject = np.repeat(np.arange(len(ill)), 2)
     y = np.where(ill, "ill", "well")[subject]
     # two windows a person, whose mean counts
     p = np.stack([evidence - 0.5, evidence + 0.5], axis=1).ravel()
-    scores = command.rank_people(y, np.stack([p, -p], axis=1), subject)
+    scores = scores.rank_people(y, np.stack([p, -p], axis=1), subject)
     assert np.mean(list(scores.values())) == pytest.approx(
         roc_auc_score(~ill, -evidence)
     )
 
 
-def test_scores_within_people_are_those_of_scikit_learn(command, load):
-    kinds = load("paradigm_columns").KINDS
+def test_scores_within_people_are_those_of_scikit_learn(load):
+    score = load("paradigm_scores").score_people
     rng = np.random.default_rng(0)
     subject = np.repeat(["a", "b"], 20)
     two, four = rng.choice(["x", "y"], 40), rng.choice(list("wxyz"), 40)
     number, evidence = rng.standard_normal(40), rng.random((40, 4))
     rows = subject == "a"
-    auc = command.score_people(kinds["p300"], two, evidence[:, :2], subject)
+    auc = score("AUC", two, evidence[:, :2], subject)
     assert auc["a"] == roc_auc_score(two[rows] == "y", evidence[rows, 1])
-    accuracy = command.score_people(kinds["kalunga"], four, evidence, subject)
+    accuracy = score("balanced accuracy", four, evidence, subject)
     best = np.array(list("wxyz"))[evidence.argmax(1)]
     assert accuracy["a"] == balanced_accuracy_score(four[rows], best[rows])
-    r = command.score_people(kinds["sim_number"], number, evidence[:, 0], subject)
+    r = score("r", number, evidence[:, 0], subject)
     assert r["b"] == pytest.approx(np.corrcoef(number[~rows], evidence[~rows, 0])[0, 1])
 
 
-def test_who_shows_one_class_has_no_auc(command, load):
-    kind = load("paradigm_columns").KINDS["eyes"]
+def test_who_shows_one_class_has_no_auc(load):
+    score = load("paradigm_scores").score_people
     y, subject = np.array(["a", "b", "b", "b"]), np.array(["1", "1", "2", "2"])
-    assert list(command.score_people(kind, y, np.ones((4, 2)), subject)) == ["1"]
+    assert list(score("AUC", y, np.ones((4, 2)), subject)) == ["1"]
 
 
 class ByRecording(BaseEstimator):
@@ -309,7 +308,7 @@ def test_people_of_recordings_are_cut_once_with_their_part(load):
         return np.full((2, 1, 4), person * 1e-6), np.array([0, 1]), ["T3"]
 
     people = ((1, 2), (3,))
-    fields = columns.read_people(cut, people, ("left", "right"), None, (0, 1))
+    fields = columns.read_people(cut, people, ("left", "right"), "folder", (0, 1))
     assert fields["fold"].tolist() == [-1, -1, -1, -1, 0, 0]
     assert fields["y"].tolist() == ["left", "right"] * 3
     assert fields["names"] == ["T7"]
@@ -344,6 +343,7 @@ def test_the_reader_that_shows_the_labels_is_chosen(load):
         [lambda X: X[:, :1], lambda X: X[:, 1:2], lambda X: X[:, 2:]],
         [StandardScaler()],
         methods.linear_models(numbers=False),
+        "AUC",
     )
     read = chosen.read(X)
     chosen.fit(read, y, groups=np.repeat(np.arange(4), 20))
@@ -363,18 +363,19 @@ def test_choices_hold_for_people_who_are_held_out(load):
         [lambda X: own, lambda X: weak],
         [StandardScaler()],
         methods.linear_models(numbers=True),
+        "r",
     )
     assert chosen.fit(chosen.read(None), y, groups=person).number_ == 1
 
 
 @pytest.mark.parametrize("method", ["csp", "tangent", "bandpower", "eegnet"])
 def test_numbers_are_predicted_by_twins(command, load, method):
-    y = np.random.default_rng(1).uniform(-1, 1, 60)
+    y = np.random.default_rng(1).uniform(-1, 1, 100)
     column = make_column(load, y=y, n_persons=5)
     column.X[:, 1] *= np.exp(y)[:, None]
     column = replace(column, fold=column.fold % 2)
     evidence = command.decode("sim_number", method, column, 0)
-    assert evidence.shape == (60,)
+    assert evidence.shape == (100,)
     if method != "eegnet":
         assert np.corrcoef(evidence, y)[0, 1] > 0.7
 
@@ -418,6 +419,17 @@ def test_networks_see_128_hz_in_any_unit(load):
         net.fit(read, column.y, groups=column.subject)
         found.append(net.predict_proba(read))
     np.testing.assert_allclose(*found, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [("left_right", "--data-path"), ("kalunga", "--sets")]
+)
+def test_a_folder_that_nobody_named_is_asked_for(
+    command, tmp_path, monkeypatch, column, words
+):
+    monkeypatch.delenv("BRAINDECODE_SAMBA_DATA", raising=False)
+    with pytest.raises(SystemExit, match=words):
+        command.main(["--columns", column, "--output", str(tmp_path)])
 
 
 def test_unknown_columns_are_refused_before_any_work(command, capsys):

@@ -289,3 +289,15 @@ def test_listed_recordings_that_are_broken_are_named(tmp_path, content):
     with pytest.raises(FileNotFoundError):
         recipe.load(tmp_path, on_broken=broken.append)
     assert len(broken) == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, "x", 1.5])
+def test_seeds_that_are_none(seed):
+    words = "random_state=.* is no seed: pass a whole number"
+    refused(lambda: SAMBAClassifier(**TOLD, random_state=seed).fit(X, Y), words)
+    refused(lambda: BraindecodeNet("EEGNet", random_state=seed).fit(X, Y), words)
+
+
+def test_windows_without_samples():
+    model = SAMBA(n_outputs=2, chs_info=CHS_INFO, **SMALL)
+    refused(lambda: model(torch.zeros(1, 3, 0)), r"shape \(1, 3, 0\)")

@@ -304,7 +304,8 @@ def _build_saved(checkpoint: Checkpoint, files: CheckpointFiles) -> nn.Module:
             return checkpoint.saved_class(**checkpoint.saved)
     except (ValueError, TypeError, RuntimeError) as error:
         path = files.path if checkpoint.published else files.config_path
-        raise CheckpointError(f"{path} tells of no network ({error})") from None
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} tells of no network ({reason})") from None
 
 
 def _check_values(path: Path, name: str, value: Tensor, wanted: torch.dtype) -> Tensor:

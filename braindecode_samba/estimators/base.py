@@ -205,7 +205,13 @@ def draw_seed(random_state: RandomState) -> int:
     if random_state is None:
         # from the system: numpy's global state is not ours to advance
         return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(check_random_state(random_state).randint(2**31 - 1))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError:
+        raise ValueError(
+            f"random_state={random_state!r} is no seed: pass a whole number from 0 to "
+            "2**32 - 1, a RandomState of numpy, or None"
+        ) from None
 
 
 def default_positions(windows: Windows) -> NDArray[np.float64] | None:

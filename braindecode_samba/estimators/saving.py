@@ -192,8 +192,9 @@ class SavedEstimator(WindowEstimator):
             raise
         # what a changed file makes of constructors can't be foreseen
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"{path} tells of no {cls.__name__} ({error}): get the folder again"
+                f"{path} tells of no {cls.__name__} ({reason}): get the folder again"
             ) from error
         return estimator
 

@@ -242,7 +242,12 @@ def bad_steps_at_layer(trunk: Trunk, recording: Recording, layer: str) -> Tensor
     n_times = samples_at_layer(trunk, recording, layer)
     signal = _signal_input(trunk.signal, recording.sfreq)
     ratio = rate_ratio(signal.sfreq, signal.model_sfreq)
-    return _bad_steps(recording, ratio, n_times, steps_of_layer(layer))
+    bad = _bad_steps(recording, ratio, n_times, steps_of_layer(layer))
+    if bad.all():
+        raise ValueError(
+            f"annotations leave no whole step of the layer {layer!r}: pass bad='use'"
+        )
+    return bad
 
 
 def samples_at_layer(trunk: Trunk, recording: Recording, layer: str) -> int:

@@ -128,7 +128,7 @@ def _check_windows(x: Tensor, ch_mask: Tensor | None) -> None:
             f"x has shape {tuple(x.shape)} and dtype {x.dtype}; pass real windows of "
             "shape (batch, channels, times)"
         )
-    if x.shape[0] == 0 or x.shape[1] == 0:
+    if 0 in x.shape:
         raise ValueError(
             f"x has shape {tuple(x.shape)}: pass at least one window of at least one "
             "channel"

@@ -297,7 +297,8 @@ def _runs(starts: NDArray[np.int64], stride: int) -> tuple[tuple[int, int], ...]
 
 
 def _kept_channels(raw: mne.io.BaseRaw, name: str, unknown: str) -> _Channels:
-    picks = mne.pick_types(raw.info, eeg=True, exclude="bads")
+    with recording_named(name):
+        picks = mne.pick_types(raw.info, eeg=True, exclude="bads")
     if not len(picks):
         raise RecordingError(
             f"{name} has no EEG channel that isn't marked bad: leave it out"

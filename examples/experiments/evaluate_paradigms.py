@@ -25,16 +25,16 @@ their windows, which is the AUC over people. Rows that are finished are not repe
 
 import argparse
 import functools
+import hashlib
 import os
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
-from paradigm_columns import KINDS, TRAINED_ON, is_number, read_column
+from paradigm_columns import KINDS, TRAINED_ON, read_column
 from paradigm_methods import METHODS
+from paradigm_scores import is_number, score_people
 from sklearn.base import clone
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from tqdm import tqdm
 
 from braindecode_samba import RecordingAligner, SAMBAClassifier, SAMBARegressor
@@ -67,7 +67,7 @@ def make(name, method, column, seed):
     """Estimator of a row, not fitted."""
     if method in SAMBAS:
         return make_samba(method, column, seed)
-    return METHODS[method].make(column, KINDS[name].frequencies, seed)
+    return METHODS[method].make(column, KINDS[name], seed)
 
 
 def drawn(method):
@@ -122,46 +122,13 @@ def decode(name, method, column, seed):
     return found
 
 
-def score_people(kind, y, evidence, subject):
-    """Score of each person."""
-    if kind.score == "AUC over persons":
-        return rank_people(y, evidence, subject)
-    scores = {}
-    for one in np.unique(subject):
-        labels, found = y[subject == one], evidence[subject == one]
-        if kind.score == "r":
-            scores[one] = np.corrcoef(labels, found)[0, 1]
-        elif kind.score == "balanced accuracy":
-            best = np.unique(y)[found.argmax(axis=1)]
-            scores[one] = balanced_accuracy_score(labels, best)
-        elif len(np.unique(labels)) == 2:
-            scores[one] = roc_auc_score(labels == np.unique(y)[1], found[:, 1])
-    return scores
-
-
-def rank_people(y, evidence, subject):
-    """Share of people with the other label on whose right side a person is.
-
-    The mean over all people with one label, and so over all, is the AUC over people.
-    """
-    people = np.unique(subject)
-    label = np.array([y[subject == one][0] for one in people]) == np.unique(y)[1]
-    mean = np.array([evidence[subject == one, 1].mean() for one in people])
-    above = (mean[:, None] > mean) + 0.5 * (mean[:, None] == mean)
-    shares = (
-        row[~label].mean() if own else 1 - row[label].mean()
-        for row, own in zip(above, label, strict=True)
-    )
-    return dict(zip(people, shares, strict=True))
-
-
 def score_row(column, method, seed, data, estimator, weights, *, folder):
     """Score each person of a column; data, estimator and weights name the row."""
     read = read_column(folder, column)
     evidence = decode(column, method, read, seed)
     scored = read.fold != TRAINED_ON
     scores = score_people(
-        KINDS[column], read.y[scored], evidence[scored], read.subject[scored]
+        KINDS[column].score, read.y[scored], evidence[scored], read.subject[scored]
     )
     return [{"subject": str(one), "score": score} for one, score in scores.items()]
 
@@ -171,29 +138,35 @@ def score_row(column, method, seed, data, estimator, weights, *, folder):
 # ---------
 
 
+def digest(column):
+    """Hash of windows, labels and folds."""
+    hashed = hashlib.sha256()
+    for values in (column.X, column.y, column.fold):
+        hashed.update(np.ascontiguousarray(values))
+    return hashed.hexdigest()[:12]
+
+
 def list_rows(options, folder):
     """List the settings of all rows that were asked for and make sense."""
     rows = []
     for name in options.columns:
         column = read_column(folder, name, options.data_path, options.sets)
-        data = f"{zlib.crc32(column.X.data, zlib.crc32(column.fold.data)):08x}"
-        rows += [
-            {
-                "column": name,
-                "method": method,
-                "seed": seed,
-                "data": data,
-                "estimator": estimator_digest(make(name, method, column, seed)),
-                "weights": checkpoint_digest(
-                    make(name, method, column, seed).checkpoint
-                    if method in SAMBAS
-                    else None
-                ),
-            }
-            for method in options.methods
-            if can(method, name)
-            for seed in (options.seeds if drawn(method) else options.seeds[:1])
-        ]
+        data = digest(column)
+        for method in (one for one in options.methods if can(one, name)):
+            for seed in options.seeds if drawn(method) else options.seeds[:1]:
+                estimator = make(name, method, column, seed)
+                rows.append(
+                    {
+                        "column": name,
+                        "method": method,
+                        "seed": seed,
+                        "data": data,
+                        "estimator": estimator_digest(estimator),
+                        "weights": checkpoint_digest(
+                            getattr(estimator, "checkpoint", None)
+                        ),
+                    }
+                )
     return rows
 
 

@@ -5,6 +5,7 @@ A column holds windows, what they are labelled with, whose they are, and who is 
 when: people are never on both sides. It is read once and kept in one file.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,19 +41,14 @@ class Column:
 class Kind:
     """How a column is read and scored.
 
-    ``score`` is "AUC" or "balanced accuracy" or "r" within each person, or "AUC over
-    persons". Where a recording has one label, whitening it would take that away.
+    ``score`` is one of those of `paradigm_scores`. Where a recording has one label,
+    whitening it would take that away.
     """
 
     read: Callable[[Path, Path], dict]  # recordings, sets -> fields of a Column
     score: str = "AUC"
     whitened: bool = True
     frequencies: tuple[float, ...] = ()  # of flicker, Hz, for those who are told
-
-
-def is_number(y):
-    """Tell targets from labels."""
-    return y.dtype.kind == "f"
 
 
 def five_folds(subject):
@@ -76,6 +72,8 @@ def one_out(subject):
 
 def read_people(cut, people, labels, data_path, window):
     """Windows of two classes of some people, cut from original recordings."""
+    if data_path is None:
+        sys.exit("say where the recordings are: --data-path FOLDER")
     parts = []
     learnt, scored = people
     for person in tqdm([*learnt, *scored], desc="recordings", disable=None):
@@ -118,6 +116,8 @@ def read_set(name, folds=five_folds, label=None):
     """
 
     def read(data_path, sets):
+        if sets is None:
+            sys.exit("say where the sets are: --sets FOLDER")
         with np.load(sets / f"{name}.npz") as file:
             fields = {key: file[key] for key in file.files}
         if label is not None:

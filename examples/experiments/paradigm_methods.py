@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from paradigm_columns import is_number
 from paradigm_networks import make_network
+from paradigm_scores import is_number, mean_score
 from pyriemann.estimation import Covariances, XdawnCovariances
 from pyriemann.spatialfilters import CSP, SPoC
 from pyriemann.tangentspace import TangentSpace
@@ -22,7 +22,6 @@ from scipy.linalg import subspace_angles
 from sklearn.base import BaseEstimator, clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -30,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from braindecode_samba.evaluation.baselines import bandpass, log_band_power
 
 # Hz; None is the windows as they come
-PASS_BANDS = (None, (0.5, 4), (4, 8), (8, 30), (1, 40))
+PASS_BANDS = (None, (0.5, 4), (4, 8), (8, 30))
 EVOKED_BANDS = (None, (None, 12), (1, 12))
 POWER_BANDS = ((0.5, 4), (4, 8), (8, 10), (10, 13), (13, 30), (30, 40))
 HARMONICS = (1, 2, 3)
@@ -48,12 +47,15 @@ class ChosenOnPersons(BaseEstimator):
         What is learnt about what a reader gave.
     models : list of estimator
         What decides.
+    score : str
+        What is best, of those of `paradigm_scores`.
     """
 
-    def __init__(self, readers, transformers, models):
+    def __init__(self, readers, transformers, models, score):
         self.readers = readers
         self.transformers = transformers
         self.models = models
+        self.score = score
 
     def read(self, X):
         """Give what each reader makes of windows: fit and predict take it."""
@@ -61,39 +63,32 @@ class ChosenOnPersons(BaseEstimator):
 
     def fit(self, read, y, groups):
         """Choose, and fit what was chosen on all windows; groups name persons."""
-        n_folds = min(4, len(np.unique(groups)))
-        splitter = GroupKFold(n_folds, shuffle=True, random_state=0)
-        folds = list(splitter.split(y, groups=groups))
         best = -np.inf
         for number, values in enumerate(read):
             for transformer in self.transformers:
-                scores = self._score(transformer, values, y, folds)
-                if scores.max() > best:
-                    best, self.number_ = scores.max(), number
-                    steps = transformer, self.models[scores.argmax()]
+                found = self._held_out(transformer, values, y, groups)
+                for model, evidence in zip(self.models, found, strict=True):
+                    score = mean_score(self.score, y, evidence, groups)
+                    if score > best:
+                        best, steps, self.number_ = score, (transformer, model), number
         self.pipeline_ = clone(make_pipeline(*steps)).fit(read[self.number_], y)
         return self
 
-    def _score(self, transformer, values, y, folds):
-        """Score of each model over held-out people."""
-        two = len(np.unique(y)) == 2
-        scoring = "roc_auc" if two else "balanced_accuracy"
-        scorer = get_scorer("r2" if y.dtype.kind == "f" else scoring)
-        scores = []
-        for learnt, held in folds:
+    def _held_out(self, transformer, values, y, groups):
+        """Evidence of each model about windows of people who are held out."""
+        n_folds = min(4, len(np.unique(groups)))
+        splitter = GroupKFold(n_folds, shuffle=True, random_state=0)
+        shape = y.shape if is_number(y) else (len(y), len(np.unique(y)))
+        evidence = np.empty((len(self.models), *shape))
+        for learnt, held in splitter.split(y, groups=groups):
             fitted = clone(transformer).fit(values[learnt], y[learnt])
-            known, unknown = (
-                fitted.transform(values[learnt]),
-                fitted.transform(values[held]),
-            )
-            scores.append(
-                [
-                    scorer(clone(model).fit(known, y[learnt]), unknown, y[held])
-                    for model in self.models
-                ]
-            )
-        # people who all have one label have no AUC
-        return np.nanmean(scores, axis=0)
+            known = fitted.transform(values[learnt])
+            unknown = fitted.transform(values[held])
+            for number, model in enumerate(self.models):
+                decided = clone(model).fit(known, y[learnt])
+                ask = decided.predict if is_number(y) else decided.predict_proba
+                evidence[number, held] = ask(unknown)
+        return evidence
 
     def predict(self, read):
         """Labels or numbers."""
@@ -160,7 +155,7 @@ def band_covariances(column):
     return [partial(covariances, sfreq=column.sfreq, band=band) for band in PASS_BANDS]
 
 
-def make_csp(column, frequencies, seed):
+def make_csp(column, kind, seed):
     """CSP + LDA, or SPoC + ridge regression, in a band that is chosen."""
     numbers = is_number(column.y)
     patterns = SPoC if numbers else CSP
@@ -169,48 +164,55 @@ def make_csp(column, frequencies, seed):
         band_covariances(column),
         [patterns(4), patterns(8)],
         linear_models(numbers) if numbers else [lda],
+        kind.score,
     )
 
 
-def make_tangent(column, frequencies, seed):
+def make_tangent(column, kind, seed):
     """Covariances in a band that is chosen, in the tangent space at their mean."""
     return ChosenOnPersons(
-        band_covariances(column), [TangentSpace()], linear_models(is_number(column.y))
+        band_covariances(column),
+        [TangentSpace()],
+        linear_models(is_number(column.y)),
+        kind.score,
     )
 
 
-def make_xdawn(column, frequencies, seed):
+def make_xdawn(column, kind, seed):
     """Covariances of xDAWN components and templates, in their tangent space."""
     shrunk = {"estimator": "oas", "xdawn_estimator": "oas"}
     return ChosenOnPersons(
         [partial(filtered, sfreq=column.sfreq, band=band) for band in EVOKED_BANDS],
         [make_pipeline(XdawnCovariances(n, **shrunk), TangentSpace()) for n in (2, 4)],
         linear_models(numbers=False),
+        kind.score,
     )
 
 
-def make_cca(column, frequencies, seed):
+def make_cca(column, kind, seed):
     """Canonical correlations with frequencies that are told."""
-    told = {"sfreq": column.sfreq, "frequencies": frequencies}
+    told = {"sfreq": column.sfreq, "frequencies": kind.frequencies}
     return ChosenOnPersons(
         [partial(canonical_scores, n_harmonics=n, **told) for n in HARMONICS],
         [StandardScaler()],
         linear_models(numbers=False),
+        kind.score,
     )
 
 
-def make_band_power(column, frequencies, seed):
+def make_band_power(column, kind, seed):
     """Log powers of six bands of each channel."""
     return ChosenOnPersons(
         [partial(log_band_power, sfreq=column.sfreq, bands=POWER_BANDS)],
         [StandardScaler()],
         linear_models(is_number(column.y)),
+        kind.score,
     )
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table: ``make(column, frequencies, seed)`` gives its estimator."""
+    """A row of the table: ``make(column, kind, seed)`` gives its estimator."""
 
     title: str
     make: Callable

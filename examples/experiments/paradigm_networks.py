@@ -10,7 +10,7 @@ import braindecode.models
 import numpy as np
 import torch
 from braindecode import EEGClassifier, EEGRegressor
-from paradigm_columns import is_number
+from paradigm_scores import is_number
 from scipy.signal import resample_poly
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupShuffleSplit
@@ -116,6 +116,6 @@ class StoppedNet(BaseEstimator):
         return found * self.deviation_ + self.mean_
 
 
-def make_network(column, frequencies, seed, *, network, lr):
+def make_network(column, kind, seed, *, network, lr):
     """Network by the name of its class."""
     return StoppedNet(network, column.sfreq, lr, random_state=seed)
