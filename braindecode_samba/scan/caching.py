@@ -41,7 +41,7 @@ class OptionalCache(FunctionCache):
             _lose(error)
 
 
-def compiled(fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(fastmath: set[str]) -> Callable[[Callable[..., Any]], Any]:
     """Compile a loop at its first use, without Python's lock.
 
     Parameters
@@ -55,8 +55,8 @@ def compiled(fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[...,
         A decorator.
     """
 
-    def decorate(loop: Callable[..., Any]) -> Callable[..., Any]:
-        made = njit(nogil=True, fastmath=fastmath, error_model="numpy")(loop)
+    def decorate(loop: Callable[..., Any]) -> Any:
+        made: Any = njit(nogil=True, fastmath=fastmath, error_model="numpy")(loop)
         try:
             made._cache = OptionalCache(loop)
         except Exception as error:  # there is no folder, or numba has changed

@@ -5,10 +5,11 @@ are tried out before their first use; if they fail, torch serves from then on, a
 warning says why and what to do.
 """
 
+import importlib
 import threading
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Serving(NamedTuple):
@@ -64,7 +65,8 @@ def describe(try_out: Callable[[bool], None]) -> Serving:
     from braindecode_samba.scan.kernels import forward
 
     cache = _lost_cache() or str(forward.stats.cache_path)
-    return Serving("compiled loops", "numba has compiled them, and they agree", cache)
+    reason = "for float32; numba has compiled them, and they agree with torch"
+    return Serving("compiled loops", reason, cache)
 
 
 def _fault(try_out: Callable[[bool], None], backward: bool) -> str | None:
@@ -80,7 +82,7 @@ def _fault(try_out: Callable[[bool], None], backward: bool) -> str | None:
 
 def _find_fault(try_out: Callable[[bool], None], backward: bool) -> str | None:
     try:
-        import numba
+        numba: Any = importlib.import_module("numba")
     except Exception as error:  # a broken installation fails in many ways
         return f"numba can't be imported ({_line(error)}); pip install --upgrade numba"
     if numba.config.DISABLE_JIT:

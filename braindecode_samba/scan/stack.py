@@ -202,7 +202,7 @@ def _try_loops(backward: bool) -> None:
     """Run the loops over a small stack, and compare them with the equations."""
     layers, d_model, d_state, heads, head_dim = 2, 4, 2, 2, 4
     d_inner, channels = heads * head_dim, heads * head_dim + 2 * d_state
-    shapes = LayerStack(
+    shapes = (  # in the order of LayerStack
         *((d_inner + channels + heads, d_model), (channels, 2), (channels,)),
         *((heads,), (heads,), (heads,), (d_inner,), (d_model, d_inner)),
     )
