@@ -5,6 +5,8 @@ over them, so that every montage gives the same numbers.  What of them tells cla
 apart is the business of `braindecode_samba.nn.readings`.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -213,7 +215,7 @@ class WindowMeasures(nn.Module):
         )  # (frequencies, 4, times)
         among = torch.matmul(waves, waves.mT) / n_times
         signal = torch.matmul(signals, signals.mT) / n_times
-        size = signal.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None] + 1e-9
+        size = signal.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None].clamp(min=1e-9)
         eye = torch.eye(signals.shape[1], dtype=signals.dtype, device=signals.device)
         inverse = sweep_inverse(signal / size + self.ridge * eye)
         small = torch.eye(4, dtype=signals.dtype, device=signals.device)
@@ -279,7 +281,8 @@ def loudness(x: Tensor, ch_mask: Tensor | None = None) -> Tensor:
         power = (power * present).sum(1) / present.sum(1)
     else:
         power = power.mean(1)
-    return 0.5 * torch.log(power + 1e-12).unsqueeze(1)
+    # log(power + 1e-12); optimizers of ONNX drop summands below 1e-8
+    return 0.5 * torch.log(1e12 * power + 1.0).unsqueeze(1) + math.log(1e-6)
 
 
 def _largest_eigenvalue(matrices: Tensor) -> Tensor:
