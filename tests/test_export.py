@@ -3,6 +3,7 @@
 The code of the page is what runs here.
 """
 
+import copy
 import re
 from pathlib import Path
 
@@ -29,10 +30,17 @@ def rebuild():
     return SAMBAReconstructor(chs_info=CHS_INFO, sfreq=128, **options).eval()
 
 
-def check(given, wanted):
-    torch.testing.assert_close(
-        given, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max())
-    )
+def check(given, wanted, rounding=0.0):
+    allowed = 1e-5 * float(wanted.abs().max()) + rounding
+    torch.testing.assert_close(given, wanted, rtol=0, atol=allowed)
+
+
+def check_onnx(session, page, x):
+    """Compare a solved head, whose filters magnify the rounding of float32."""
+    (given,) = session.run(None, {"x": x.numpy()})
+    wanted = page["network"](x)
+    exact = copy.deepcopy(page["network"]).double()(x.double())
+    check(torch.from_numpy(given), wanted, 3 * float((wanted - exact).abs().max()))
 
 
 def blocks():
@@ -90,9 +98,7 @@ def test_an_exported_decoder_takes_any_batch_and_length(page, size, unit):
 @pytest.mark.parametrize("size", [*SIZES, (2, 8)])
 @pytest.mark.parametrize("unit", [1e-5, 1.0])
 def test_onnx_takes_any_batch_and_length(page, session, size, unit):
-    x = draw(*size, unit)
-    (given,) = session.run(None, {"x": x.numpy()})
-    check(torch.from_numpy(given), page["network"](x))
+    check_onnx(session, page, draw(*size, unit))
 
 
 @torch.no_grad()
@@ -103,8 +109,7 @@ def test_onnx_takes_degenerate_windows(page, session, case):
         x[0, 1] = 0.0
     else:
         x[0] = float(case == "constant")
-    (given,) = session.run(None, {"x": x.numpy()})
-    check(torch.from_numpy(given), page["network"](x))
+    check_onnx(session, page, x)
 
 
 @torch.no_grad()

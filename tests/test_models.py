@@ -273,7 +273,7 @@ REFUSED = {
     "NaN position": (nan_position, "NaN"),
     "infinite position": (infinite_position, "NaN or infinite"),
     "NaN position of a present channel": (nan_position_of_a_present_channel, "NaN"),
-    "millimetres": (lambda model, x: model(x, positions() * 1000), "not in metres"),
+    "millimetres": (lambda model, x: model(x, positions() * 1000), "not metres"),
     "two coordinates": (lambda model, x: model(x, positions()[:, :2]), "shape"),
     "positions of another batch": (
         lambda model, x: model(x, positions().expand(3, -1, -1)),

@@ -96,8 +96,9 @@ def declare(
         rate = float(sfreq)
     place = None
     if chs_info is not None:
+        places = positions_from_chs_info(chs_info, positions=positions)
         names = tuple(str(channel.get("ch_name", "")) for channel in chs_info)
-        place = Place(names, positions_from_chs_info(chs_info, positions=positions))
+        place = Place(names, places)
         if ch_names is not None and tuple(ch_names) != place.names:
             raise ValueError(
                 f"ch_names says {some_channels(ch_names)} and chs_info "
