@@ -154,6 +154,19 @@ def test_links_inside_the_site_lead_somewhere(site):
     assert not lost
 
 
+def test_words_are_spelt_as_in_dictionaries():
+    if importlib.util.find_spec("codespell_lib") is None:
+        pytest.skip('codespell is missing: pip install "braindecode-samba[test]"')
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_the_gallery_runs(tmp_path):
     html = build(tmp_path)
