@@ -1,5 +1,6 @@
 """The README: short, and every block of code in it runs as it stands."""
 
+import inspect
 import os
 import re
 import shutil
@@ -69,6 +70,16 @@ def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     assert re.search(r"^sides .*\d$", told, re.MULTILINE), "no evidence"
     np.testing.assert_array_equal(names["decoder"].classes_, np.unique(y))
     assert (tmp_path / "my-decoder" / "model.safetensors").is_file()
+
+
+def test_the_first_decoder_of_the_site_runs(capsys):
+    page = (ROOT / "docs" / "start" / "first_decoder.rst").read_text("utf-8")
+    first = page.split(".. code-block:: python")[1]
+    code = re.match(r"\n((?:\n|   .*\n)+)", first)[1]
+    exec(inspect.cleandoc(code), {})
+    said, score = capsys.readouterr().out.strip().splitlines()
+    assert "hand" in said
+    assert float(score) > 0.7
 
 
 def test_commands_of_pretraining_run(tmp_path):
