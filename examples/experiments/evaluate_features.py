@@ -31,6 +31,7 @@ from evaluate_paradigms import ask_other, digest
 from paradigm_columns import KINDS, TRAINED_ON, read_column
 from paradigm_methods import ChosenOnPersons, make_band_power, make_tangent
 from paradigm_scores import score_people
+from pretrain_windows import CORPORA
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -38,6 +39,7 @@ from trials_and_methods import fill_table
 
 from braindecode_samba import RecordingAligner, SAMBAFeatures
 from braindecode_samba.evaluation import checkpoint_digest
+from braindecode_samba.pretraining.config import is_chosen
 
 COLUMNS = [name for name in KINDS if not name.startswith("sim")]
 READINGS = ("aligned", "centred", "plain")
@@ -51,28 +53,13 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 # -------------
 
 
-def last_of_each(subject, y, first=24):
-    """People behind the first ones of each class, as they stand in the file."""
-    return {
-        one
-        for label in np.unique(y)
-        for one in list(dict.fromkeys(subject[y == label]))[first:]
-    }
-
-
-def between(pattern, first, last):
-    """People with numbers in a range."""
-    people = {pattern.format(number) for number in range(first, last + 1)}
-    return lambda subject, y: people
-
-
 # the other columns say it themselves
 SCORED = {
-    "kalunga": between("K{:02d}", 7, 8),
-    "graz_2b": between("B{:02d}", 4, 5),
-    "eyes": between("G{:03d}", 41, 60),
-    "diagnosis": between("G{:03d}", 41, 60),
-    "adhd": last_of_each,
+    "kalunga": CORPORA["kalunga"]["scored"],
+    "graz_2b": ["B04", "B05"],
+    "eyes": CORPORA["guinea_bissau"]["scored"],
+    "diagnosis": CORPORA["guinea_bissau"]["scored"],
+    "adhd": CORPORA["adhd"]["scored"],
 }
 
 
@@ -93,8 +80,8 @@ def develop(folder, name, most, data_path=None, sets=None):
     """Column whose people for development are scored by what the others teach."""
     column = read_column(folder, name, data_path, sets)
     if name in SCORED:
-        scored = SCORED[name](column.subject, column.y)
-        fold = np.where(np.isin(column.subject, list(scored)), 0, TRAINED_ON)
+        scored = [is_chosen(one, SCORED[name]) for one in column.subject]
+        fold = np.where(scored, 0, TRAINED_ON)
         column = replace(column, fold=fold)
     return thin(column, most) if most else column
 
