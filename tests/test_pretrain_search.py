@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ pytest.importorskip(
 )
 
 FOLDER = Path(__file__).parents[1] / "examples" / "experiments"
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,28 @@ def test_nobody_is_trained_on_and_scored(load, corpus, n_learnt, n_scored):
     )
     assert (len(learnt), len(scored)) == (n_learnt, n_scored)
     assert not learnt & scored
+
+
+def people_on(card):
+    """People that the table of a card names, the watched ones among them."""
+    data = card.split("## Training data")[1].split("Attribution")[0]
+    rows = [line.split(" | ") for line in data.splitlines() if line.startswith("| ")]
+    for cells in rows[2:]:
+        for part in ", ".join((cells[1], cells[4])).split(", "):
+            first, _, last = part.partition(" to ")
+            stem, number = re.fullmatch(r"(.*?)(\d+)", first).groups()
+            stop = int(last.removeprefix(stem) or number)
+            for one in range(int(number), stop + 1):
+                yield f"{stem}{one:0{len(number)}d}"
+
+
+@pytest.mark.parametrize("name", ["samba-e", "samba-t"])
+def test_cards_name_people_who_may_be_trained_on(load, name):
+    corpora = load("pretrain_windows").CORPORA
+    named = list(people_on((CHECKPOINTS / name / "README.md").read_text()))
+    assert len(named) == 28 + 12
+    allowed = [choice for one in corpora.values() for choice in one["learnt"]]
+    assert all(is_chosen(one, allowed) for one in named)
 
 
 def test_laboratories_are_drawn_by_the_root_of_their_size(windows):
