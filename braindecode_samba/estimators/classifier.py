@@ -92,7 +92,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         They are used as they are: the caller's own objects hold the results.
     validation_split : float, optional
         Share to hold out for the callbacks' ``valid_loss``: people where they are
-        known, else windows, stratified and shuffled.
+        known, else the last windows of each class.
     device : str
         "auto" takes CUDA if there is any, else the CPU; or a device of PyTorch.
     random_state : int, RandomState instance or None

@@ -14,7 +14,7 @@ import pandas as pd
 import skorch
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import GroupShuffleSplit
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from torch.optim.lr_scheduler import OneCycleLR
@@ -260,15 +260,19 @@ def _split(
     if people is not None and len(np.unique(people)) > 1:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         return next(splitter.split(rows, groups=people))
-    # as many as there are classes, where strata are wanted
-    n_held = max(round(share * len(rows)), 1)
-    in_strata = not decoder._numbers and n_held >= len(np.unique(targets))
-    return train_test_split(
-        rows,
-        test_size=share,
-        random_state=seed,
-        stratify=targets if in_strata else None,
-    )
+    # neighbours are alike: what is held out comes last, of each class where there are
+    classes = np.zeros(len(rows)) if decoder._numbers else targets
+    held = np.zeros(len(rows), dtype=bool)
+    for one in np.unique(classes):
+        own = rows[classes == one]
+        n_held = min(max(round(share * len(own)), 1), len(own) - 1)
+        held[own[len(own) - n_held :]] = True
+    if not held.any():
+        raise ValueError(
+            f"nothing can be held out of {len(rows)} windows, one of each class: pass "
+            "more windows, or no validation_split"
+        )
+    return rows[~held], rows[held]
 
 
 def _name(callback: Any) -> Any:
