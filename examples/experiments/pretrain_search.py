@@ -10,13 +10,13 @@ Pretrainings of equal cost on one GPU, each asked for something else
         --seconds 45
 
 Every recipe of `pretrain_objectives.py` trains a network of samba-e's size for as many
-seconds, on windows that lie on the GPU as a whole. Its weights are one safetensors
-file, and its curve is printed; `evaluate_features.py` says what the features are worth.
+seconds, on windows that lie on the GPU as a whole. Its checkpoint is a folder,
+and its curve is printed; `evaluate_features.py` says what the features are worth.
 ``--toy`` does it with noise and a few steps, on a CPU.
 """
 
 import argparse
-import json
+import copy
 import math
 import time
 from pathlib import Path
@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from pretrain_objectives import RECIPES, Objective, Passage, join_windows, read_windows
-from safetensors.torch import save_file
 
 from braindecode_samba import SAMBAReconstructor, positions_from_names
+from braindecode_samba.pretraining.saving import write_checkpoint
 
 WARM_UP = 0.05  # share of the time
 LOWEST = 0.01  # of the rate, at the end
@@ -139,8 +139,8 @@ def print_line(recipe, line, steps, begin, options):
     print(f"{recipe}: step {steps}, {pace:.0f} windows/s, {losses}", flush=True)
 
 
-def save(file, recipe, model, work, windows, options):
-    """Write weights, and beside them as text how they were made."""
+def save(folder, recipe, model, work, windows, options):
+    """Write a checkpoint, and in its configuration how it was made."""
     curve, steps, spent = work
     note = {
         "recipe": recipe,
@@ -154,8 +154,8 @@ def save(file, recipe, model, work, windows, options):
         "people": windows.people,
         "windows": len(windows.X),
     }
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file(state, file, metadata={"pretraining": json.dumps(note)})
+    card = f"# {recipe}\n\n{steps} steps of {options.batch_size} windows of 2 s.\n"
+    write_checkpoint(folder, copy.deepcopy(model).cpu().eval(), note, card)
 
 
 def main(arguments=None):
@@ -198,10 +198,10 @@ def main(arguments=None):
             options.compile = False
             network.make_passages(False)
             work = train(recipe, network, windows, options)
-        file = options.output / f"{recipe}-{options.seed}.safetensors"
+        folder = options.output / f"{recipe}-{options.seed}"
         _, steps, spent = work
-        save(file, recipe, network.model, work, windows, options)
-        print(f"{file.name}: {steps} steps in {spent:.1f} s", flush=True)
+        save(folder, recipe, network.model, work, windows, options)
+        print(f"{folder.name}: {steps} steps in {spent:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

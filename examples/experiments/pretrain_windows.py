@@ -14,6 +14,7 @@ recording stays. Labels are text, and parts of it stand between slashes.
 
 import argparse
 import os
+import tomllib
 from pathlib import Path
 
 import mne
@@ -25,17 +26,19 @@ from trials_and_methods import RENAMED, RUNS, SFREQ, edf, movements
 from braindecode_samba import positions_from_names
 from braindecode_samba._paths import whole_file
 from braindecode_samba.nn.scaling import recording_scale
+from braindecode_samba.pretraining.config import is_chosen
 
 SECONDS = 4.0
 BAND = (0.5, 45.0)
 STEPS = 6  # of a robust deviation
-PEOPLE = {
-    "eegmmidb": [*range(1, 29), *range(40, 70)],
-    "eegmat": range(12),
-    "guinea_bissau": range(1, 41),
-    "kalunga": range(1, 7),
-}
-PER_CLASS = 24  # children of ADHD, in the order of the files
+# licences, citations, who is trained on, what is broken
+CORPORA = tomllib.loads(Path(__file__).with_name("corpora.toml").read_text())
+
+
+def learnt(corpus, pattern, last):
+    """Numbers, from 0 on, whose people are trained on."""
+    choices = CORPORA[corpus]["learnt"]
+    return [n for n in range(last + 1) if is_chosen(pattern.format(n), choices)]
 
 
 def cut(raw, starts):
@@ -49,7 +52,7 @@ def cut(raw, starts):
 def eegmmidb(folder, _):
     """Imagined left and right fist and rest, from the cue on."""
     words = {"T0": "rest", "T1": "left_hand", "T2": "right_hand"}
-    for person in PEOPLE["eegmmidb"]:
+    for person in learnt("eegmmidb", "S{:03d}", 109):
         for run in RUNS["imagery"]:
             raw = movements(folder, person, run, (None, None))
             last = raw.times[-1] - SECONDS
@@ -64,7 +67,7 @@ def eegmmidb(folder, _):
 
 def eegmat(folder, _):
     """Rest and serial subtraction."""
-    for person in PEOPLE["eegmat"]:
+    for person in learnt("eegmat", "Subject{:02d}", 35):
         for number, label in enumerate(("rest", "work"), start=1):
             raw = edf(folder, f"eegmat/Subject{person:02d}_{number}.edf")
             raw.drop_channels(["EEG A2-A1", "ECG ECG"])
@@ -74,8 +77,8 @@ def eegmat(folder, _):
             yield f"Subject{person:02d}", windows, [label] * len(starts), raw.ch_names
 
 
-def read_set(name, learnt):
-    """Reader of a set that `paradigm_columns` reads too, for some people."""
+def read_set(name):
+    """Reader of a set that `paradigm_columns` reads too."""
 
     def read(_, sets):
         with np.load(sets / f"{name}.npz") as file:
@@ -83,36 +86,19 @@ def read_set(name, learnt):
         data["X"] = mne.filter.resample(
             data["X"].astype(float), down=float(data["sfreq"]) / SFREQ, verbose="error"
         )
-        people = learnt(data["subject"], data["y"])
         for recording in dict.fromkeys(data["recording"]):
             rows = data["recording"] == recording
             subject = data["subject"][rows][0]
-            if subject in people:
+            if is_chosen(subject, CORPORA[name]["learnt"]):
                 yield subject, data["X"][rows], data["y"][rows], data["names"]
 
     return read
 
 
-def numbered(pattern, name):
-    """Choose people by their numbers."""
-    return lambda subject, y: {pattern.format(one) for one in PEOPLE[name]}
-
-
-def first_of_each(subject, y):
-    """Choose the first people of each class, as they stand in the file."""
-    return {
-        one
-        for label in np.unique(y)
-        for one in list(dict.fromkeys(subject[y == label]))[:PER_CLASS]
-    }
-
-
 LABORATORIES = {
     "eegmmidb": eegmmidb,
     "eegmat": eegmat,
-    "guinea_bissau": read_set("guinea_bissau", numbered("G{:03d}", "guinea_bissau")),
-    "adhd": read_set("adhd", first_of_each),
-    "kalunga": read_set("kalunga", numbered("K{:02d}", "kalunga")),
+    **{name: read_set(name) for name in ("guinea_bissau", "adhd", "kalunga")},
 }
 
 
