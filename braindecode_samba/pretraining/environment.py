@@ -103,9 +103,12 @@ def _describe_caches() -> Iterator[str]:
         yield f"cache of numba: {forward.stats.cache_path}"
     except Exception as error:  # whatever keeps numba from its cache
         yield f"cache of numba: none ({_line(error)})"
-    from huggingface_hub.constants import HF_HUB_CACHE
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
 
-    yield f"cache of the Hugging Face hub: {HF_HUB_CACHE}"
+        yield f"cache of the Hugging Face hub: {HF_HUB_CACHE}"
+    except ImportError as error:  # only who loads from the hub needs it
+        yield f"cache of the Hugging Face hub: none ({_line(error)})"
     yield f"settings of MNE: {mne.get_config_path()}"
 
 
