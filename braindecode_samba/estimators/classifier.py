@@ -202,7 +202,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     ) -> Self:
         """Train for one pass over X, at the constant rate `lr`.
 
-        `mirror` and `montages` are of `fit` alone: X is taken as it is.
+        ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
-from braindecode_samba.estimators.running import batches_on_device
+from braindecode_samba.estimators.running import batches_on_device, progress
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.heads import ReadingsHead, stage_variances
 from braindecode_samba.nn.readings import Reading
@@ -85,7 +85,7 @@ def solve_head(
     folds = list(_folds(len(y), people))
     solved = [
         _solve_reading(cast(Reading, block), measures, y, importance, folds, recordings)
-        for block in head.readings.blocks.values()
+        for block in progress(head.readings.blocks.values(), desc="readings")
     ]
     evidence = np.stack([one.evidence for one in solved], -1)  # (n, columns, readings)
     # what wants the largest penalty says nothing, however much it is multiplied
