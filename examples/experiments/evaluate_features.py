@@ -24,7 +24,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from evaluate_paradigms import ask_other, digest
@@ -111,15 +110,14 @@ def read_with(X, *, reader, recording):
     return values if recording is None else centre(values, recording)
 
 
-def make(name, method, column, seed, reading, cache):
-    """Estimator of a row, not fitted; its features are kept in a folder."""
+def make(name, method, column, seed, reading):
+    """Estimator of a row, not fitted."""
     kind = KINDS[name]
     if method in CLASSICAL:
         probe = CLASSICAL[method](column, kind, seed)
     else:
-        keep = joblib.Memory(cache, verbose=0).cache(encode)
         reader = functools.partial(
-            keep,
+            encode,
             names=column.names.tolist(),
             sfreq=column.sfreq,
             checkpoint=None if method == RANDOM else method,
@@ -142,7 +140,7 @@ def make(name, method, column, seed, reading, cache):
 def score_row(column, method, seed, reading, data, weights, *, most, folder):
     """Score each person of a column; data and weights name the row."""
     name, column = column, develop(folder / "columns", column, most)
-    unfitted = make(name, method, column, seed, reading, folder / "cache")
+    unfitted = make(name, method, column, seed, reading)
     X = column.X
     if KINDS[name].whitened and reading == "aligned":
         X = RecordingAligner().fit_transform(X, groups=column.recording)
