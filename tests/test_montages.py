@@ -473,8 +473,9 @@ def test_the_order_of_channels_does_not_matter(order, align):
         [name.replace("T3", "T7").replace("T4", "T8") for name in CLINICAL],
         load_mixed_montage(),
     )
-    straight = positions_from_chs_info(info["chs"], align=align)
-    shuffled = positions_from_chs_info([info["chs"][i] for i in order], align=align)
+    options = {"align": align, "positions": "measured"}
+    straight = positions_from_chs_info(info["chs"], **options)
+    shuffled = positions_from_chs_info([info["chs"][i] for i in order], **options)
     np.testing.assert_allclose(shuffled, straight[list(order)], atol=1e-9)
 
 

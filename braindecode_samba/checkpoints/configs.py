@@ -134,9 +134,14 @@ def check_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
     saved = {name: config.get(name) for name in options_of(model_class)}
     if saved["chs_info"] is not None:
-        # arrays, which braindecode would otherwise make of lists with a warning
+        # arrays, which braindecode would otherwise make of lists with a warning; places
+        # were checked when the network was made
         saved["chs_info"] = [
-            {**channel, "loc": np.array(channel["loc"], dtype=float)}
+            {
+                **channel,
+                "loc": np.array(channel["loc"], dtype=float),
+                "positions": "measured",
+            }
             if channel.get("loc") is not None
             else channel
             for channel in saved["chs_info"]

@@ -39,6 +39,7 @@ def choose_channels(
     ch_names: Sequence[str] | None = None,
     chs_info: Channels | None = None,
     exclude: Collection[str] = (),
+    positions: str = "checked",
 ) -> Arriving:
     """Tell where channels lie, and bring those of the fit into its order.
 
@@ -53,6 +54,8 @@ def choose_channels(
         The same with positions; what is not of kind EEG is left out.
     exclude : collection of str
         Channels to leave out.
+    positions : {"checked", "measured", "names"}
+        As for `SAMBAClassifier`.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def choose_channels(
     if not rows:
         raise ValueError("no channel is left: name at least one of type EEG")
     rows.sort(key=lambda row: order.get(_site(arriving[row]["ch_name"]), len(order)))
-    place = declare(None, [arriving[row] for row in rows], None).place
+    place = declare(None, [arriving[row] for row in rows], None, positions).place
     assert place is not None
     return Arriving(len(arriving), np.array(rows), *place)
 

@@ -35,6 +35,7 @@ class WindowEstimator(BaseEstimator):
     chs_info: Channels | None
     sfreq: float | None
     exclude: str | Collection[str]
+    positions: str
     model_params: Mapping[str, Any] | None
     batch_size: int
     verbose: int
@@ -47,7 +48,9 @@ class WindowEstimator(BaseEstimator):
         return tags
 
     def _read(self, X: Any, y: ArrayLike | None = None, **told: Any) -> Windows:
-        windows = read_windows(X, y, exclude=self.exclude, **told)
+        windows = read_windows(
+            X, y, exclude=self.exclude, positions=self.positions, **told
+        )
         if windows.bads and self.verbose > 0:
             print(f"left out: {', '.join(windows.bads)} (exclude=() keeps them)")
         return windows

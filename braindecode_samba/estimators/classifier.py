@@ -43,6 +43,9 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     exclude : "bads" or collection of str
         Channels to leave out: those that ``info["bads"]`` names, or these; ``()``
         keeps all.
+    positions : {"checked", "measured", "names"}
+        What happens where measured places contradict known names, as those of a
+        mirrored, turned or relabelled cap: an error, or these or those are taken.
     align : "auto" or bool
         Whether each recording is whitened by its own covariance, which leans on that of
         the training recordings while few windows are known. ``"auto"``: where
@@ -148,6 +151,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
         chs_info: Channels | None = None,
         sfreq: float | None = None,
         exclude: str | Collection[str] = "bads",
+        positions: str = "checked",
         align: str | bool = "auto",
         mirror: Mapping[Any, Any] | None = None,
         montages: Sequence[str | Sequence[str]] = (),
@@ -172,6 +176,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
             chs_info=chs_info,
             sfreq=sfreq,
             exclude=exclude,
+            positions=positions,
             align=align,
             mirror=mirror,
             montages=montages,

@@ -68,6 +68,7 @@ class Decoder(DecoderSettings, SavedDecoder):
         chs_info: Channels | None = None,
         sfreq: float | None = None,
         exclude: str | Collection[str] = "bads",
+        positions: str = "checked",
         align: str | bool = "auto",
         mirror: Mapping[Any, Any] | None = None,
         montages: Sequence[str | Sequence[str]] = (),
@@ -90,6 +91,7 @@ class Decoder(DecoderSettings, SavedDecoder):
         self.chs_info = chs_info
         self.sfreq = sfreq
         self.exclude = exclude
+        self.positions = positions
         self.align = align
         self.mirror = mirror
         self.montages = montages

@@ -58,7 +58,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, exclude, batch_size, device, verbose
+    ch_names, chs_info, sfreq, exclude, positions, batch_size, device, verbose
         As for `SAMBAClassifier`.
     layer : str
         "all" (spatial embedding, encoder 1 to 3 and mediator side by side, by their
@@ -68,8 +68,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
     model : SAMBA, optional
-        Network to take as it is; it is copied.  None: one from `checkpoint`, or with
-        random weights.
+        Network to take as it is; it is copied.  None: `checkpoint`, or a random one.
     checkpoint : str or path-like, optional
         Trained weights, see `braindecode_samba.load_checkpoint`; `model` goes before.
     model_params : dict, optional
@@ -99,8 +98,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
     """
 
     _learned = ("_n_features_out",)
-    # the network itself is saved
-    _unsaved = ("model",)
+    _unsaved = ("model",)  # as the network it is
 
     def __init__(
         self,
@@ -109,6 +107,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         chs_info: Channels | None = None,
         sfreq: float | None = None,
         exclude: str | Collection[str] = "bads",
+        positions: str = "checked",
         layer: str = ALL_LAYERS,
         pooling: str = "logvar",
         model: SAMBA | None = None,
@@ -123,6 +122,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         self.chs_info = chs_info
         self.sfreq = sfreq
         self.exclude = exclude
+        self.positions = positions
         self.layer = layer
         self.pooling = pooling
         self.model = model
@@ -293,7 +293,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
                 "a recording is encoded layer by layer: pass layer='pool3' or another "
                 "to the constructor"
             )
-        source = Recording(recording, self.sfreq_, bad)
+        source = Recording(recording, self.sfreq_, bad, self.positions)
         source.refuse_transposed(self.n_features_in_)
         trunk = self.model_.trunk
         n_times = samples_at_layer(trunk, source, self.layer)

@@ -20,9 +20,10 @@ class SAMBARegressor(RegressorMixin, Decoder):
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq, exclude, align, mirror, montages, checkpoint, start, \
-    max_epochs, lr, batch_size, weight_decay, model_params, finetune, trunk_lr_factor, \
-    callbacks, validation_split, device, random_state, verbose
+    ch_names, chs_info, sfreq, exclude, positions, align, mirror, montages, \
+    checkpoint, start, max_epochs, lr, batch_size, weight_decay, model_params, \
+    finetune, trunk_lr_factor, callbacks, validation_split, device, random_state, \
+    verbose
         As for `SAMBAClassifier`.
 
     Attributes

@@ -81,6 +81,9 @@ class SAMBAStream:
         Whether `push` takes (channels, samples) or (samples, channels).
     exclude : collection of str
         Channels that arrive and are not used, as triggers.
+    positions : {"checked", "measured", "names"}
+        What happens where places in `chs_info` contradict the names, as for
+        `SAMBAClassifier`.
     group : hashable
         Whose the stream is, as in ``adapt(X, groups=...)``; by default who was adapted
         to without groups.
@@ -132,6 +135,7 @@ class SAMBAStream:
         band: ArrayLike | tuple[float | None, float | None] | None = None,
         layout: str = "channels_first",
         exclude: Collection[str] = (),
+        positions: str = "checked",
         group: Hashable = ALONE,
         learning: bool = True,
         half_life_seconds: float | None = None,
@@ -148,7 +152,7 @@ class SAMBAStream:
             model, network, window_seconds, hop_seconds
         )
         channels = choose_channels(
-            _known_channels(network), ch_names, chs_info, exclude
+            _known_channels(network), ch_names, chs_info, exclude, positions
         )
         self.n_chans, self._rows = channels.n_chans, channels.rows
         self._names, self._positions = channels.names, channels.positions

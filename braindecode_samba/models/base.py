@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.nn.trunk import Positions, Trunk
@@ -220,7 +220,8 @@ class PositionedModel:
 def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
     """Name the arguments of `PositionedModel` in the signature of a model.
 
-    skorch, braindecode and pydantic read a model's arguments off its signature.
+    skorch, braindecode and pydantic read a model's arguments off its signature.  What
+    is made is float32, as weights on disk are, whatever torch's default type is.
     """
     common = inspect.signature(PositionedModel.__init__).parameters
     own = inspect.signature(init).parameters.values()
@@ -228,8 +229,9 @@ def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.Signature([*common.values(), *listed])
 
     @functools.wraps(init)
-    def named(*args: Any, **kwargs: Any) -> None:
-        init(**signature.bind(*args, **kwargs).arguments)
+    def named(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        init(**signature.bind(self, *args, **kwargs).arguments)
+        self.float()
 
     named.__signature__ = signature  # type: ignore[attr-defined]
     return named

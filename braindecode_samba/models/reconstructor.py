@@ -17,6 +17,7 @@ from braindecode_samba.nn.reference import (
 )
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.unet import N_FEATURES, Decoder
+from braindecode_samba.scan.traced import is_traced
 from braindecode_samba.signals.positions import check_positions
 
 
@@ -166,7 +167,7 @@ class SAMBAReconstructor(PositionedModel, EEGModuleMixin, nn.Module):
         ValueError
             As for `SAMBA.forward`.
         """
-        if not (return_features or torch.compiler.is_compiling()):
+        if not (return_features or is_traced()):
             if goes_in_pieces(x):
                 return rebuild_long_windows(
                     self.trunk, self.decoder, self.readout, x, pos, ch_mask

@@ -16,6 +16,7 @@ from braindecode_samba.nn.recordings import (
     encode_in_parts,
     samples_at_layer,
 )
+from braindecode_samba.scan.traced import is_traced
 from braindecode_samba.signals.annotated import set_apart
 from braindecode_samba.signals.continuous import Recording
 
@@ -158,7 +159,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         """
         features: Tensor | None = None
         if not torch.jit.is_scripting():
-            if not torch.compiler.is_compiling() and goes_in_pieces(x):
+            if not is_traced() and goes_in_pieces(x):
                 features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
@@ -189,6 +190,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         pos: Tensor | None = None,
         ch_mask: Tensor | None = None,
         bad: str = "mark",
+        positions: str = "checked",
     ) -> NDArray[np.float32]:
         """Signals of one stage for a whole recording, in bounded memory.
 
@@ -217,6 +219,9 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
             what they hold changes nothing outside. ``"mark"``: results inside are
             masked, in an array of `numpy.ma`. ``"nan"``: they are NaN. ``"use"``: the
             stretches are used as any other.
+        positions : {"checked", "measured", "names"}
+            What happens where places that a Raw brings contradict its names: an error,
+            or these or those are taken.
 
         Returns
         -------
@@ -233,7 +238,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         ``scale="window"`` means the recording here. A scale that was set for
         ``scale="recording"`` is taken; without one, it is measured on this recording.
         """
-        source = Recording(recording, self.trunk.signal.sfreq, bad)
+        source = Recording(recording, self.trunk.signal.sfreq, bad, positions)
         n_times = samples_at_layer(self.trunk, source, layer)
         signals: NDArray[np.float32] | None = None
         stop = 0

@@ -15,6 +15,7 @@ from braindecode_samba.nn.pooling import log_variance, make_dropout
 from braindecode_samba.nn.readings import Readings
 from braindecode_samba.nn.spatial import HEAD_RADIUS
 from braindecode_samba.nn.unet import N_DEEP_FEATURES, N_FEATURES
+from braindecode_samba.scan.traced import is_traced
 
 # mu and beta: the rhythms that movement, imagery, rest and effort change
 _BANDS_HZ = ((8.0, 13.0), (13.0, 30.0))
@@ -140,7 +141,11 @@ class BandPower(nn.Module):
             cancels later.
         """
         # a few samples at a time: no second copy of a long signal
-        parts = rhythms.transpose(1, 2).split(4096, dim=3)
+        rhythms = rhythms.transpose(1, 2)
+        if not torch.jit.is_scripting() and is_traced():
+            wide = _widest(rhythms)
+            return torch.matmul(wide, wide.transpose(2, 3))
+        parts = rhythms.split(4096, dim=3)
         wide = _widest(parts[0])
         total = torch.matmul(wide, wide.transpose(2, 3))
         for part in parts[1:]:

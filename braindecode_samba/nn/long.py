@@ -7,14 +7,13 @@ The results are those of one pass over all samples (`braindecode_samba.nn.trunk`
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from braindecode_samba.nn.heads import BandPower, ReadingsHead, WindowFeatures
 from braindecode_samba.nn.pieces import Convolution, Moments, Recurrence, TrunkPieces
 from braindecode_samba.nn.pooling import variance
 from braindecode_samba.nn.spatial import CoordinateReadout
 from braindecode_samba.nn.trunk import Trunk
-from braindecode_samba.nn.unet import Decoder
+from braindecode_samba.nn.unet import Decoder, stretch
 
 # Samples of a piece at the model's rate. Short ones hold less; but behind each of its
 # operations torch's threads wait for the next one for milliseconds, and take the cores
@@ -204,7 +203,7 @@ def _decode_scale(
     parts = []
     for start in range(0, n_times, step):
         stop = min(start + step, n_times)
-        stretched = _stretch_part(deep, n_times, start, stop)
+        stretched = stretch(deep, n_times, start, stop)
         joined = torch.cat([skip[:, :, start:stop], stretched], dim=1)
         part = convolution.push(joined, stop == n_times)
         if recurrence is not None:
@@ -212,28 +211,6 @@ def _decode_scale(
         if part is not None:
             parts.append(part)
     return parts
-
-
-def _stretch_part(x: Tensor, n_times: int, start: int, stop: int) -> Tensor:
-    """Stretch ``x`` linearly to ``n_times``: samples ``start`` to ``stop`` of it.
-
-    They are a part of what `torch.nn.functional.interpolate` gives.
-    """
-    length = x.shape[2]
-    if length == n_times:
-        return x[:, :, start:stop]
-    if n_times == 2 * length:
-        # a neighbour more at each side makes the part independent of the rest
-        first, end = max(start // 2 - 1, 0), min((stop + 1) // 2 + 1, length)
-        part = F.interpolate(x[:, :, first:end], scale_factor=2.0, mode="linear")
-        return part[:, :, start - 2 * first : stop - 2 * first]
-    # positions far into a recording need more digits than float32 has
-    places = torch.arange(start, stop, device=x.device, dtype=torch.float64)
-    places = ((places + 0.5) * (length / n_times) - 0.5).clamp(min=0)
-    low = places.long()
-    high = (low + 1).clamp(max=length - 1)
-    share = (places - low).to(x.dtype)
-    return torch.lerp(x[:, :, low], x[:, :, high], share)
 
 
 def _row(weights: Tensor, i: int) -> Tensor:

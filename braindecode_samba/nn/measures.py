@@ -5,12 +5,15 @@ over them, so that every montage gives the same numbers.  What of them tells cla
 apart is the business of `braindecode_samba.nn.readings`.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba.nn.patterns import sweep_inverse
 from braindecode_samba.nn.spatial import HEAD_RADIUS
+from braindecode_samba.scan.traced import is_traced
 
 # below 8 Hz, filtered at a quarter of the rate; the first is a low-pass
 _SLOW_BANDS_HZ = ((0.0, 2.0), (2.0, 4.0), (4.0, 8.0))
@@ -195,7 +198,7 @@ class WindowMeasures(nn.Module):
         Tensor, shape (batch, N_STEADY)
             Logits.
         """
-        signals = signals[:, :, : self.most_steady_times]
+        signals = _first(signals, self.most_steady_times)
         n_times = signals.shape[2]
         time = torch.arange(n_times, device=signals.device, dtype=torch.float64)
         phase = 6.283185307179586 * self.frequencies.double()[:, None] * time
@@ -212,7 +215,7 @@ class WindowMeasures(nn.Module):
         )  # (frequencies, 4, times)
         among = torch.matmul(waves, waves.mT) / n_times
         signal = torch.matmul(signals, signals.mT) / n_times
-        size = signal.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None] + 1e-9
+        size = signal.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None].clamp(min=1e-9)
         eye = torch.eye(signals.shape[1], dtype=signals.dtype, device=signals.device)
         inverse = sweep_inverse(signal / size + self.ridge * eye)
         small = torch.eye(4, dtype=signals.dtype, device=signals.device)
@@ -278,7 +281,8 @@ def loudness(x: Tensor, ch_mask: Tensor | None = None) -> Tensor:
         power = (power * present).sum(1) / present.sum(1)
     else:
         power = power.mean(1)
-    return 0.5 * torch.log(power + 1e-12).unsqueeze(1)
+    # log(power + 1e-12); optimizers of ONNX drop summands below 1e-8
+    return 0.5 * torch.log(1e12 * power + 1.0).unsqueeze(1) + math.log(1e-6)
 
 
 def _largest_eigenvalue(matrices: Tensor) -> Tensor:
@@ -305,9 +309,24 @@ def _power(mixing: Tensor, signals: Tensor) -> Tensor:
     return torch.matmul(mixing, signals).square()
 
 
+def _first(x: Tensor, most: int) -> Tensor:
+    """Take the first times of (batch, maps, times), at most so many."""
+    if not torch.jit.is_scripting() and is_traced():
+        # of a slice exporters ask whether there are more
+        n = torch.sym_min(x.shape[2], most)
+        return x.index_select(2, torch.arange(n, device=x.device))
+    return x[:, :, :most]
+
+
 def _in_parts(power: Tensor, n_parts: int) -> Tensor:
     """Means over the parts of the window, (batch, N_PARTS, n_targets)."""
     length = power.shape[2] // n_parts
+    if not torch.jit.is_scripting() and is_traced():
+        # the same as a product: of a slice exporters ask whether parts fill the window
+        part = torch.arange(power.shape[2], device=power.device).unsqueeze(1)
+        part = torch.div(part, length, rounding_mode="floor")
+        inside = part == torch.arange(n_parts, device=power.device)
+        return torch.matmul(power, inside.to(power.dtype) / length).transpose(1, 2)
     parts = power[:, :, : length * n_parts].unflatten(2, (n_parts, length))
     return parts.mean(-1).transpose(1, 2)
 

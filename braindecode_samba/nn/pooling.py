@@ -6,6 +6,8 @@ What classifies these numbers lives in `braindecode_samba.models`.
 import torch
 from torch import Tensor, nn
 
+from braindecode_samba.scan.traced import is_traced
+
 _SORTED_AT_ONCE = 2**22
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -60,12 +62,14 @@ def variance(z: Tensor, at_once: int = 2**17) -> Tensor:
     """Variance over time of (batch, features, times): (batch, features)."""
     # torch.var takes ten times as long on a CPU; some values at once, so that what is
     # centred stays in the cache
-    some = max(1, at_once // max(1, z.shape[0] * z.shape[-1]))
-    variances = [
-        (part - part.mean(-1, keepdim=True)).square().mean(-1)
-        for part in z.split(some, 1)
-    ]
-    return torch.cat(variances, dim=1)
+    if torch.jit.is_scripting() or not is_traced():
+        some = max(1, at_once // max(1, z.shape[0] * z.shape[-1]))
+        return torch.cat([_variance(part) for part in z.split(some, 1)], dim=1)
+    return _variance(z)
+
+
+def _variance(z: Tensor) -> Tensor:
+    return (z - z.mean(-1, keepdim=True)).square().mean(-1)
 
 
 def make_dropout(drop_prob: float) -> nn.Dropout:

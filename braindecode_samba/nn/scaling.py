@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torchaudio.transforms import Resample
 
+from braindecode_samba.scan.traced import is_traced
+
 MODEL_SFREQ = 128.0
 MIN_TIMES = 8
 SCALES = ("window", "channel", "recording")
@@ -109,8 +111,8 @@ def spread(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     ordered = _ascending(x)
     moves = ordered[..., -1] > ordered[..., 0]
-    iqr = _quantile(ordered, 0.75) - _quantile(ordered, 0.25)
-    centred = x - _quantile(ordered, 0.5).unsqueeze(-1)
+    iqr = _quantile(ordered, 3) - _quantile(ordered, 1)
+    centred = x - _quantile(ordered, 2).unsqueeze(-1)
     # 1.2533 mean absolute deviations are a standard deviation of a Gaussian
     return iqr / 1.349, centred.abs().mean(-1) * 1.2533, moves
 
@@ -124,7 +126,7 @@ def scale_of_channels(deviation: Tensor, fallback: Tensor, moves: Tensor) -> Ten
 
 def median(x: Tensor) -> Tensor:
     """Median over time of (..., times), with linear interpolation: shape (...)."""
-    return _quantile(_ascending(x), 0.5)
+    return _quantile(_ascending(x), 2)
 
 
 def recording_scale(x: Tensor, ch_mask: Tensor | None = None) -> float:
@@ -265,7 +267,7 @@ def _ascending(x: Tensor) -> Tensor:
     it knows neither gradients nor tracing.
     """
     if not torch.jit.is_scripting():
-        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        if not is_traced():
             if (
                 type(x) is Tensor
                 and x.device.type == "cpu"
@@ -280,15 +282,15 @@ def _ascending(x: Tensor) -> Tensor:
     return x.sort(-1).values
 
 
-def _quantile(ordered: Tensor, q: float) -> Tensor:
+def _quantile(ordered: Tensor, quarters: int) -> Tensor:
     """Quantile of sorted values (..., times), with linear interpolation.
 
     torch.quantile refuses more than 16 million values.
     """
-    place = q * (ordered.shape[-1] - 1)
-    low = int(place)
-    high = min(low + 1, ordered.shape[-1] - 1)
-    return torch.lerp(ordered[..., low], ordered[..., high], place - low)
+    # four places whose mean lies as many quarters behind the first one
+    places = torch.arange(4, device=ordered.device) + quarters * (ordered.shape[-1] - 1)
+    places = torch.div(places, 4, rounding_mode="floor")
+    return ordered.index_select(-1, places).mean(-1)
 
 
 def _median_where(values: Tensor, valid: Tensor) -> Tensor:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput
 from braindecode_samba.nn.spatial import CoordinateEmbedding
 from braindecode_samba.nn.unet import Encoder, Mediator
-
-# metres; a head measures a tenth, and random positions in a unit cube stay below
-MAX_MEDIAN_NORM = 2.0
+from braindecode_samba.scan.traced import is_traced
+from braindecode_samba.signals.heads import refuse_no_head
 
 LAYERS = (
     "spatial",
@@ -104,7 +103,7 @@ class Positions(nn.Module):
                 )
         else:
             if not torch.jit.is_scripting():
-                if not torch.compiler.is_compiling():
+                if not is_traced():
                     _check_positions(pos, x, ch_mask)
             rotation, shift = self.rotation, self.shift
             if rotation is not None and shift is not None:
@@ -158,19 +157,20 @@ def _check_positions(pos: Tensor, x: Tensor | None, ch_mask: Tensor | None) -> N
             f"pos has positions for {pos.shape[0]} windows and x has {x.shape[0]}; "
             "pass as many, or one set of shape (channels, 3)"
         )
+    heads = list(pos) if pos.dim() == 3 else [pos]
     if ch_mask is not None and ch_mask.shape[-1] == pos.shape[-2]:
         shape = torch.broadcast_shapes(pos.shape[:-1], ch_mask.shape)
-        pos = pos.expand(*shape, 3)[ch_mask.expand(shape)]
-    if not bool(torch.isfinite(pos).all()):
+        places, present = pos.expand(*shape, 3), ch_mask.expand(shape)
+        if len(shape) == 1:
+            places, present = places.unsqueeze(0), present.unsqueeze(0)
+        heads = [head[mask] for head, mask in zip(places, present, strict=True)]
+    if not all(bool(torch.isfinite(head).all()) for head in heads):
         raise ValueError(
             "pos has a NaN or infinite entry; give every present channel a position in "
             "metres, or mark it absent in ch_mask"
         )
-    if bool(pos.norm(dim=-1).median() > MAX_MEDIAN_NORM):
-        raise ValueError(
-            "pos is not in metres: its median distance from the origin is above "
-            f"{MAX_MEDIAN_NORM:g}; divide millimetres by 1000"
-        )
+    for head in heads:
+        refuse_no_head(head.detach().double().cpu().numpy())
 
 
 class Trunk(nn.Module):
@@ -259,7 +259,7 @@ class Trunk(nn.Module):
             What each electrode contributes to each target.
         """
         if not torch.jit.is_scripting():
-            if not torch.compiler.is_compiling():
+            if not is_traced():
                 _check_windows(x, ch_mask)
         x = x.to(self.spatial.target_positions.dtype)
         pos = self.positions(x, _like(self.spatial.target_positions, pos), ch_mask)

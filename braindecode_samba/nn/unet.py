@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba.nn.mamba import Mamba2, MultiHeadDifferentialMamba
+from braindecode_samba.scan.traced import is_traced
 
 N_FEATURES = 64
 N_DEEP_FEATURES = 128
@@ -130,6 +131,17 @@ class Mediator(nn.Module):
         )
 
 
+class HalfRate(nn.Module):
+    """The larger of every two samples."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (batch, features, times) to (batch, features, times // 2)."""
+        if not torch.jit.is_scripting() and is_traced():
+            # the same; exporters take the other for a function of one length alone
+            return F.max_pool2d(x, (1, 2))
+        return F.max_pool1d(x, 2)
+
+
 class Encoder(nn.Module):
     """Signals at the targets to features at three scales of time.
 
@@ -150,7 +162,7 @@ class Encoder(nn.Module):
         self.mamba1 = ResidualMamba(N_FEATURES, d_state, d_conv, expand)
         self.conv2 = nn.Conv1d(N_FEATURES, N_FEATURES, 3, padding=1)
         self.conv3 = nn.Conv1d(N_FEATURES, N_DEEP_FEATURES, 3, padding=1)
-        self.pool = nn.MaxPool1d(2)
+        self.pool = HalfRate()
 
     def forward(
         self, signals: Tensor, mixing: Tensor
@@ -267,14 +279,14 @@ class Decoder(nn.Module):
         """
         weight, bias = self.conv3.weight, self.conv3.bias
         assert bias is not None  # as it was made
-        stretched = _stretch(mediated, x3.shape[2])
+        stretched = stretch(mediated, x3.shape[2])
         mamba3 = self.mamba3(_convolve_joined(x3, stretched, weight, bias))
-        d3 = _stretch(mamba3, x2.shape[2])
+        d3 = stretch(mamba3, x2.shape[2])
         weight, bias = self.conv2.weight, self.conv2.bias
         assert bias is not None  # as it was made
         d2 = self.mamba2(_convolve_joined(x2, d3, weight, bias))
         weight, bias = self.last_convolution(readout)
-        stretched = _stretch(d2, x1.shape[2])
+        stretched = stretch(d2, x1.shape[2])
         return _convolve_joined(x1, stretched, weight, bias), d3, mamba3
 
     def last_convolution(
@@ -317,7 +329,34 @@ def _convolve_joined(
     return y + F.conv1d(deep.to(skip.dtype), weight[:, n:], padding=1)
 
 
-def _stretch(x: Tensor, n_times: int) -> Tensor:
-    if x.shape[2] == n_times:
-        return x
-    return F.interpolate(x, size=n_times, mode="linear", align_corners=False)
+def stretch(x: Tensor, n_times: int, start: int = 0, stop: int | None = None) -> Tensor:
+    """Stretch signals linearly over time, as `torch.nn.functional.interpolate` does.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, features, times)
+        Signals.
+    n_times : int
+        Samples of the whole result.
+    start, stop : int
+        Which of them to give; all by default.
+
+    Returns
+    -------
+    Tensor, shape (batch, features, stop - start)
+        The stretched signals.
+    """
+    length = x.shape[2]
+    stop = n_times if stop is None else stop
+    if not is_traced() and n_times == 2 * length:
+        # a neighbour more at each side makes the part independent of the rest
+        first, end = max(start // 2 - 1, 0), min((stop + 1) // 2 + 1, length)
+        part = F.interpolate(x[:, :, first:end], scale_factor=2.0, mode="linear")
+        return part[:, :, start - 2 * first : stop - 2 * first]
+    # positions far into a recording need more digits than float32 has
+    places = torch.arange(start, stop, device=x.device, dtype=torch.float64)
+    places = ((places + 0.5) * (length / n_times) - 0.5).clamp(min=0)
+    low = places.long()
+    high = (low + 1).clamp(max=length - 1)
+    share = (places - low).to(x.dtype)
+    return torch.lerp(x.index_select(2, low), x.index_select(2, high), share)

@@ -20,6 +20,7 @@ from braindecode_samba.checkpoints.files import (
     shipped_checkpoints,
     short_hash,
 )
+from braindecode_samba.scan import serving
 
 __all__ = ["describe_environment", "name_hardware"]
 
@@ -38,11 +39,13 @@ def describe_environment() -> Iterator[str]:
     yield f"processor: {name_hardware(torch.device('cpu'))}"
     yield from _describe_threads()
     yield from _describe_gpus()
-    yield f"scan on a CPU: {_scan_on_cpu()}"
+    served = serving()
+    yield f"scan on a CPU: {served.path} ({served.reason})"
     yield f"scan on a GPU: {_scan_on_gpu()}"
     for name, folder in shipped_checkpoints().items():
         digest = short_hash(read_checkpoint_files(folder).sha256)
         yield f"checkpoint {name}: {digest}, {folder}"
+    yield f"cache of numba: {served.cache}"
     yield from _describe_caches()
 
 
@@ -82,27 +85,18 @@ def _describe_gpus() -> Iterator[str]:
         yield f"GPU {number}: {name}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
 
 
-def _scan_on_cpu() -> str:
-    if fault := _fault_of("braindecode_samba.scan.kernels_back"):
-        return f"torch, because numba's compiled loops can't be had ({fault})"
-    return "numba's compiled loops for float32, else torch"
-
-
 def _scan_on_gpu() -> str:
     if not torch.cuda.is_available():
         return "none, because there is no GPU"
-    if fault := _fault_of("mamba_ssm.ops.triton.ssd_combined"):
-        return f"torch, because mamba-ssm can't be imported ({fault})"
+    try:
+        importlib.import_module("mamba_ssm.ops.triton.ssd_combined")
+    except Exception as error:  # of which there are as many as reasons
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"torch, because mamba-ssm can't be imported ({reason})"
     return "mamba-ssm's kernel, torch for float64"
 
 
 def _describe_caches() -> Iterator[str]:
-    try:
-        from braindecode_samba.scan.kernels import forward
-
-        yield f"cache of numba: {forward.stats.cache_path}"
-    except Exception as error:  # whatever keeps numba from its cache
-        yield f"cache of numba: none ({_line(error)})"
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -110,16 +104,3 @@ def _describe_caches() -> Iterator[str]:
     except ImportError:  # only who loads from the hub needs it
         yield "cache of the Hugging Face hub: none, huggingface_hub is missing"
     yield f"settings of MNE: {mne.get_config_path()}"
-
-
-def _fault_of(module: str) -> str | None:
-    """Say why a module can't be imported, which has as many reasons as there are."""
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        return _line(error)
-    return None
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -19,6 +19,7 @@ from braindecode_samba.pretraining.shards import STORED, StoredRecording
 from braindecode_samba.pretraining.sources import RecordingSource
 from braindecode_samba.signals.annotated import BadSamples
 from braindecode_samba.signals.broken import RecordingError, recording_named
+from braindecode_samba.signals.heads import ADVICE
 from braindecode_samba.signals.montages import positions_from_chs_info
 
 __all__ = [
@@ -310,7 +311,9 @@ def _kept_channels(raw: mne.io.BaseRaw, name: str, unknown: str) -> _Channels:
         )
     except ValueError as error:
         advice = ", or pass unknown='drop'" if "no position" in str(error) else ""
-        raise RecordingError(f"{name}: {error}{advice}") from error
+        # a store keeps what recordings say: they are corrected, not read otherwise
+        said = str(error).replace(ADVICE, "correct them by raw.set_montage")
+        raise RecordingError(f"{name}: {said}{advice}") from error
     known = np.isfinite(positions).all(axis=1)
     if not known.any():
         raise RecordingError(

@@ -5,9 +5,11 @@ Nothing here knows of EEG.
 
 from braindecode_samba.scan.chunks import chunked_scan
 from braindecode_samba.scan.dual import recurrent_scan, ssd_scan
+from braindecode_samba.scan.stack import serving
 
 __all__ = [
     "chunked_scan",
     "recurrent_scan",
+    "serving",
     "ssd_scan",
 ]

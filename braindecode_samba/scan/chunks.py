@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from braindecode_samba.scan.traced import carry_at_once, cut, is_traced, join
+
 
 def by_hand() -> bool:
     """Whether derivatives that are written out apply: not where compilers trace."""
-    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return torch.is_grad_enabled() and not is_traced()
 
 
 def chunked_scan(
@@ -65,16 +67,15 @@ def chunked_scan(
     if chunk_size < 1:
         # near twice the state, products are balanced
         chunk_size = 64 if x.is_cuda else 32 if x.shape[4] >= 32 else 16
-    c = min(chunk_size, n_times)
-    # steps of size zero leave the state as it is: they fill the last chunk
-    fill = -n_times % c
-    k = (n_times + fill) // c
+    c = chunk_size
+    if torch.jit.is_scripting() or not is_traced():
+        c = min(chunk_size, n_times)
     wide = sum_dtype(x)
-    X = _chunks(x.to(wide).permute(0, 2, 3, 1, 4), fill, k, c).contiguous()
-    dt = _chunks(dt.to(wide).permute(0, 2, 3, 1).unsqueeze(-1), fill, k, c).squeeze(-1)
+    X = _chunks(x.to(wide).permute(0, 2, 3, 1, 4), c).contiguous()
+    dt = _chunks(dt.to(wide).permute(0, 2, 3, 1).unsqueeze(-1), c).squeeze(-1)
     A = A.to(wide)
-    B = _chunks(B.to(wide).permute(0, 2, 1, 3), fill, k, c).contiguous()
-    C = _chunks(C.to(wide).permute(0, 2, 1, 3), fill, k, c).contiguous()
+    B = _chunks(B.to(wide).permute(0, 2, 1, 3), c).contiguous()
+    C = _chunks(C.to(wide).permute(0, 2, 1, 3), c).contiguous()
     if initial_state is None:
         S = X.new_zeros([X.shape[0], X.shape[1], X.shape[2], B.shape[4], X.shape[5]])
     else:
@@ -85,7 +86,11 @@ def chunked_scan(
         Y, S = ScanByHand.apply(X, dt, A, B, C, skip, S)
     else:
         Y, S = scan_chunks(X, dt, A, B, C, skip, S)
-    y = Y.flatten(3, 4)[:, :, :, :n_times].permute(0, 3, 1, 2, 4)
+    if torch.jit.is_scripting() or not is_traced():
+        y = Y.flatten(3, 4)[:, :, :, :n_times]
+    else:
+        y = join(Y, n_times)
+    y = y.permute(0, 3, 1, 2, 4)
     if D is not None and D.dim() == 3:
         y = y + x.to(wide) * D.to(wide)
     return y.to(x.dtype), S.transpose(-1, -2)
@@ -96,11 +101,17 @@ def sum_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def _chunks(values: Tensor, fill: int, k: int, c: int) -> Tensor:
-    """Pad (..., time, last) with zeros and cut it to (..., chunk, step, last)."""
+def _chunks(values: Tensor, c: int) -> Tensor:
+    """Cut (..., time, last) to (..., chunk, step, last).
+
+    Steps of size zero leave the state as it is: they fill the last chunk.
+    """
+    if not torch.jit.is_scripting() and is_traced():
+        return cut(values, c)
+    fill = -values.shape[-2] % c
     if fill > 0:
         values = F.pad(values, (0, 0, 0, fill))
-    return values.unflatten(-2, (k, c))
+    return values.unflatten(-2, (values.shape[-2] // c, c))
 
 
 def scan_chunks(
@@ -137,9 +148,11 @@ def scan_chunks(
     CB = torch.matmul(C, B.transpose(-1, -2)).unsqueeze(2)
     M = L * CB * dt.unsqueeze(-2) + eye * D[:, :, None, None, None]
     push = (to_end * dt).unsqueeze(-1) * B.unsqueeze(2)
-    starts, S = chunk_states(
-        torch.matmul(push.transpose(-1, -2), X), cum[..., -1].exp().to(X.dtype), S
-    )
+    pushes = torch.matmul(push.transpose(-1, -2), X)
+    if not torch.jit.is_scripting() and is_traced():
+        starts, S = carry_at_once(pushes, cum[..., -1], S)
+    else:
+        starts, S = chunk_states(pushes, cum[..., -1].exp().to(X.dtype), S)
     read = cum.to(X.dtype).exp().unsqueeze(-1) * C.unsqueeze(2)
     return torch.matmul(M, X) + torch.matmul(read, starts), S
 

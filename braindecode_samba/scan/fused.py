@@ -1,12 +1,11 @@
 """A stack of Mamba-2 layers on a CPU, compiled between its two projections.
 
 The same results as `stack.mamba2_step` and its derivatives, tile by tile
-(`fused_tile`), divided among threads as `shares` says.  Where numba is not installed,
-and for anything but float32 on a CPU, `stack` goes its own way.
+(`fused_tile`), divided among threads as `shares` says.  Where they do not serve
+(`optional`), and for anything but float32 on a CPU, `stack` goes its own way.
 """
 
 import functools
-import importlib.util
 from typing import Any
 
 import torch
@@ -18,12 +17,6 @@ from braindecode_samba.scan.layers import LayerStack
 from braindecode_samba.scan.shares import Parameters, Places, Share, divide
 from braindecode_samba.scan.threads import run_in_threads
 from braindecode_samba.scan.tiles import State, tile_sizes
-
-
-@functools.cache
-def has_numba() -> bool:
-    """Whether the compiled loops can be had."""
-    return importlib.util.find_spec("numba") is not None
 
 
 def run_fused(p: LayerStack, u: Tensor, state: State) -> tuple[Tensor, State]:

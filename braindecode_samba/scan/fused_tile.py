@@ -29,7 +29,7 @@ class Room:
         """Give the memory of that name; what the last tile left there is void."""
         size = math.prod(shape)
         if name not in self.buffers or self.buffers[name].numel() < size:
-            self.buffers[name] = torch.empty(size)
+            self.buffers[name] = torch.empty(size, dtype=torch.float32)
         return self.buffers[name][:size].view(shape)
 
 

@@ -12,10 +12,9 @@ ordered by layer, then by batch.
 """
 
 import numpy as np
-from numba import njit
 
+from braindecode_samba.scan.caching import EXACT, compiled
 from braindecode_samba.scan.rows import (
-    EXACT,
     advance,
     convolve_row,
     copy_rows,
@@ -33,7 +32,7 @@ from braindecode_samba.scan.rows import (
 BLOCK = 16
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def forward(
     first, last, zx, past, weight, bias, dt_bias, A, D, states, starts, g, squares
 ):

@@ -5,13 +5,11 @@ state at its start, then every step hands its derivatives to the one before.
 """
 
 import numpy as np
-from numba import njit
 
+from braindecode_samba.scan.caching import EXACT, SUMS, compiled
 from braindecode_samba.scan.kernels import BLOCK
 from braindecode_samba.scan.rows import (
-    EXACT,
     ONE,
-    SUMS,
     ZERO,
     advance_to,
     convolve_row,
@@ -29,7 +27,7 @@ from braindecode_samba.scan.rows import (
 )
 
 
-@njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
+@compiled(SUMS)
 def _back_through_state(
     dS, before, after, B, C, decay, dy, u, du, ddecay, dB, dC, n_state, n
 ):
@@ -54,7 +52,7 @@ def _back_through_state(
             dS[k, i] *= decay[i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def _back_through_gate(z, sigmoid, dg, y, pull, dy, dz, n):
     """Differentiate ``g = y silu(z)``; ``pull`` is a factor of g in its derivative."""
     for i in range(n):
@@ -65,13 +63,13 @@ def _back_through_gate(z, sigmoid, dg, y, pull, dy, dz, n):
         dz[i] *= y[i] * sigmoid[i] * (ONE + z[i] * (ONE - sigmoid[i]))
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def _back_through_silu(x, sigmoid, dx, n):
     for i in range(n):
         dx[i] *= sigmoid[i] + x[i] * (ONE - sigmoid[i])
 
 
-@njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
+@compiled(SUMS)
 def _back_through_heads(
     h0, h1, head_dim, A, D, dt, decay, slope, x, dy, du, ddecay, dx, draw, dbias, dA, dD
 ):
@@ -97,7 +95,7 @@ def _back_through_heads(
         dD[h] += dskip
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def backward(
     first,
     last,
@@ -267,7 +265,7 @@ def backward(
         copy_rows(dS, 0, dstates[s], d0, n_state, n)
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def backward_convolution(
     first, last, zx, past, weight, bias, dbc, dzx, dpast, dweight, dbias
 ):

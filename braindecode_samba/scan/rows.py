@@ -7,7 +7,8 @@ plain, and few arrays meet in one loop.
 import math
 
 import numpy as np
-from numba import njit
+
+from braindecode_samba.scan.caching import EXACT, SUMS, compiled
 
 _LOG2E = np.float32(math.log2(math.e))
 # ln 2 as a sum whose first part has few digits, so that multiples of it are exact
@@ -28,11 +29,8 @@ _TWO = np.float32(2.0)
 _A3, _A5, _A7 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7)
 _A9, _A11, _A13 = np.float32(1 / 9), np.float32(1 / 11), np.float32(1 / 13)
 
-EXACT = {"contract", "nsz"}
-SUMS = EXACT | {"reassoc"}
 
-
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def _exp_parts(x):
     """``exp(x) = m 2^k``: gives m and k."""
     k = np.floor(x * _LOG2E + _HALF)
@@ -47,7 +45,7 @@ def _exp_parts(x):
     return p * r * r + r + ONE, k
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def sigmoid_row(v, out, bits, powers, n):
     """``out = 1 / (1 + exp(-v))`` for a row; ``powers`` is ``bits`` as float32."""
     for i in range(n):
@@ -59,7 +57,7 @@ def sigmoid_row(v, out, bits, powers, n):
         out[i] = ONE / (ONE + out[i] * powers[i])
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def exp_row(v, out, bits, powers, n):
     """``out = exp(v)`` for a row of numbers of at most 0."""
     for i in range(n):
@@ -70,7 +68,7 @@ def exp_row(v, out, bits, powers, n):
         out[i] *= powers[i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def softplus_row(v, out, bits, powers, n):
     """``out = log(1 + exp(v))`` for a row, of small numbers with all their digits."""
     for i in range(n):
@@ -91,7 +89,7 @@ def softplus_row(v, out, bits, powers, n):
         out[i] = max(v[i], ZERO) + _TWO * (p * q * s + s) + (v[i] - v[i])
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def convolve_row(zx, past, t, first, weight, bias, out, c0, n):
     """Causal convolution at step t of n channels from c0 on; inputs lie at first."""
     taps = weight.shape[0]
@@ -110,14 +108,14 @@ def convolve_row(zx, past, t, first, weight, bias, out, c0, n):
             out[i] += w[i] * row[i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def fill_row(a, value, n):
     """Set every value of a row."""
     for i in range(n):
         a[i] = value
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def gather_steps(raw, bias, h0, h1, out):
     """Raw step sizes of some heads at all times, the heads of a time side by side."""
     width = h1 - h0
@@ -126,7 +124,7 @@ def gather_steps(raw, bias, h0, h1, out):
             out[t * width + h] = raw[t, h0 + h] + bias[h0 + h]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def step_sizes(raw, bias, A, h0, h1, room, dt, decay, bits, powers):
     """Step sizes and decays of some heads at all times, as `gather_steps` lays them.
 
@@ -142,7 +140,7 @@ def step_sizes(raw, bias, A, h0, h1, room, dt, decay, bits, powers):
     exp_row(room, decay, bits, powers, n)
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def widen(heads, head_dim, out):
     """Repeat the value of each head for each of its features."""
     for h in range(heads.shape[0]):
@@ -150,7 +148,7 @@ def widen(heads, head_dim, out):
 
 
 # two functions, since a compiler does not vectorise where input and output may overlap
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def advance(S, B, C, decay, u, y, n_state, n):
     """Advance every state, ``S = decay S + B u``, and read it, ``y += C S``."""
     for k in range(n_state):
@@ -160,7 +158,7 @@ def advance(S, B, C, decay, u, y, n_state, n):
             y[i] += c * S[k, i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def advance_to(S, new, B, C, decay, u, y, n_state, n):
     """Compute and read every next state, ``new = decay S + B u`` and ``y += C new``."""
     for k in range(n_state):
@@ -170,7 +168,7 @@ def advance_to(S, new, B, C, decay, u, y, n_state, n):
             y[i] += c * new[k, i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def copy_rows(source, i0, target, j0, n_rows, n):
     """Copy n values of each row from i0 of one array to j0 of another."""
     for k in range(n_rows):
@@ -179,7 +177,7 @@ def copy_rows(source, i0, target, j0, n_rows, n):
             out[i] = row[i]
 
 
-@njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
+@compiled(SUMS)
 def sum_row(a, n):
     """Sum a row."""
     total = ZERO
@@ -188,7 +186,7 @@ def sum_row(a, n):
     return total
 
 
-@njit(nogil=True, fastmath=SUMS, cache=True, error_model="numpy")
+@compiled(SUMS)
 def dot_rows(a, b, n):
     """Sum the products of two rows."""
     total = ZERO
@@ -197,21 +195,21 @@ def dot_rows(a, b, n):
     return total
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def multiply_by(a, b, n):
     """Overwrite ``a`` by ``a b``."""
     for i in range(n):
         a[i] *= b[i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def multiply_to(a, b, out, n):
     """Compute ``out = a b``."""
     for i in range(n):
         out[i] = a[i] * b[i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def skip_row(D, x, y, h0, h1, head_dim):
     """Begin each head's output with ``y = D x``."""
     for h in range(h0, h1):
@@ -222,7 +220,7 @@ def skip_row(D, x, y, h0, h1, head_dim):
             out[i] = d * row[i]
 
 
-@njit(nogil=True, fastmath=EXACT, cache=True, error_model="numpy")
+@compiled(EXACT)
 def gate_row(y, z, sigmoid, out, n):
     """Compute ``out = y silu(z)``."""
     for i in range(n):

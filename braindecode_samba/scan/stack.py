@@ -6,6 +6,7 @@
 """
 
 import functools
+import math
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from braindecode_samba.scan.chunks import by_hand
 from braindecode_samba.scan.dual import grouped_scan
-from braindecode_samba.scan.fused import has_numba, run_fused
+from braindecode_samba.scan.fused import run_fused
 from braindecode_samba.scan.gates import (
     ConvSiluByHand,
     GatedProjectionByHand,
@@ -21,7 +22,9 @@ from braindecode_samba.scan.gates import (
     gated_projection,
 )
 from braindecode_samba.scan.layers import LayerStack
+from braindecode_samba.scan.optional import Serving, describe, loops_serve
 from braindecode_samba.scan.tiles import State, over_tiles
+from braindecode_samba.scan.traced import is_traced
 
 # bias of the step sizes beyond which a layer remembers nothing, see _can_be_fused
 _LONGEST_STEP = 100.0
@@ -148,7 +151,7 @@ def run_stack(
             u.new_zeros([n_layers, batch, heads, head_dim, d_state]),
         )
     if not torch.jit.is_scripting():
-        if not torch.compiler.is_compiling():
+        if not is_traced():
             if _can_be_fused(p, u, ngroups):
                 return run_fused(p, u, state)
             step = functools.partial(mamba2_step, p, d_state, ngroups, chunk_size)
@@ -168,12 +171,56 @@ def _can_be_fused(p: LayerStack, u: Tensor, ngroups: int) -> bool:
     """
     float32 = torch.float32
     return (
-        has_numba()
-        and ngroups == 1
+        ngroups == 1
         and u.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and all(t.dtype == float32 for t in (u, *p))
         and u.shape[1] > 0
         and u.shape[2] > 0
         and float(p.dt_bias.detach().max()) < _LONGEST_STEP
+        and loops_serve(_try_loops, torch.is_grad_enabled())
     )
+
+
+def serving() -> Serving:
+    """Say which way layers go on a CPU in float32, and why.
+
+    Runs a small layer, for which the compiled loops are compiled where they have not
+    been: some seconds.
+
+    Returns
+    -------
+    Serving
+        ``path`` is ``"compiled loops"`` or ``"torch"``; ``reason`` says why, and what
+        to do where something is lost; ``cache`` is the folder in which the loops are
+        kept.
+    """
+    return describe(_try_loops)
+
+
+def _try_loops(backward: bool) -> None:
+    """Run the loops over a small stack, and compare them with the equations."""
+    layers, d_model, d_state, heads, head_dim = 2, 4, 2, 2, 4
+    d_inner, channels = heads * head_dim, heads * head_dim + 2 * d_state
+    shapes = (  # in the order of LayerStack
+        *((d_inner + channels + heads, d_model), (channels, 2), (channels,)),
+        *((heads,), (heads,), (heads,), (d_inner,), (d_model, d_inner)),
+    )
+    # plain numbers: nobody's random ones are used up
+    p = LayerStack(*(_wave(layers, *shape) for shape in shapes))
+    u = _wave(layers, 2, 9, d_model)
+    state = _wave(layers, 2, 1, channels), _wave(layers, 2, heads, head_dim, d_state)
+    inputs = [t.requires_grad_(backward) for t in (*p, u, *state)]
+    fused, _ = run_fused(p, u, state)
+    exact, _, _ = mamba2_step(p, d_state, 1, 0, u, *state)
+    pairs = [(fused, exact)]
+    if backward:
+        grads = (torch.autograd.grad(y.square().sum(), inputs) for y in (fused, exact))
+        pairs += zip(*grads, strict=True)
+    if not all(torch.allclose(a, b, 1e-3, 1e-4) for a, b in pairs):
+        raise ArithmeticError("they give other numbers than torch")
+
+
+def _wave(*shape: int) -> Tensor:
+    steps = torch.arange(math.prod(shape), dtype=torch.float32, device="cpu")
+    return (0.5 * torch.sin(1.7 * steps + 0.3)).view(shape)

@@ -12,11 +12,13 @@ from typing import TypeVar
 
 import torch
 
+from braindecode_samba.scan.optional import tell_once
+
 Result = TypeVar("Result")
 
 _lock = Lock()
 # threads don't survive a fork: the process is a part of the key
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_pools: dict[tuple[int, int], ThreadPoolExecutor | None] = {}
 
 
 def run_in_threads(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -41,10 +43,12 @@ def run_in_threads(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
         with torch.inference_mode(inference), torch.no_grad():
             return task()
 
-    return list(_pool(len(tasks)).map(run, tasks))
+    pool = _pool(len(tasks))
+    return list(map(run, tasks) if pool is None else pool.map(run, tasks))
 
 
-def _pool(n: int) -> ThreadPoolExecutor:
+def _pool(n: int) -> ThreadPoolExecutor | None:
+    """Threads that wait for work; None where the system starts no more."""
     with _lock:
         key = os.getpid(), n
         if key not in _pools:
@@ -53,9 +57,18 @@ def _pool(n: int) -> ThreadPoolExecutor:
             # every thread must have begun: its initializer sets the number of threads
             # for itself, but also for those to come, which is mended here
             begun = Barrier(n)
-            list(pool.map(lambda _: begun.wait(), range(n)))
+            try:
+                list(pool.map(lambda _: begun.wait(), range(n)))
+                _pools[key] = pool
+            except RuntimeError as error:
+                begun.abort()
+                pool.shutdown()
+                _pools[key] = None
+                tell_once(
+                    "SAMBA's compiled loops run on one core",
+                    f"no thread can be started ({error}); raise their limit",
+                )
             torch.set_num_threads(threads)
-            _pools[key] = pool
         return _pools[key]
 
 

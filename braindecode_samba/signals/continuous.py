@@ -30,6 +30,8 @@ class Recording:
     bad : {"mark", "nan", "use"}
         Whether stretches annotated as bad are left out of everything (the first two),
         or used.
+    positions : {"checked", "measured", "names"}
+        As for `positions_from_chs_info`.
 
     Attributes
     ----------
@@ -45,7 +47,11 @@ class Recording:
     """
 
     def __init__(
-        self, source: Any, sfreq: float | None = None, bad: str = "mark"
+        self,
+        source: Any,
+        sfreq: float | None = None,
+        bad: str = "mark",
+        positions: str = "checked",
     ) -> None:
         if bad not in BAD_CHOICES:
             raise ValueError(f"bad={bad!r} is unknown: pass one of {BAD_CHOICES}")
@@ -59,7 +65,7 @@ class Recording:
             self._raw = source
             self._rows = eeg_rows(source.info.get_channel_types())
             channels = [source.info["chs"][row] for row in self._rows]
-            self.positions = positions_from_chs_info(channels)
+            self.positions = positions_from_chs_info(channels, positions=positions)
             self.sfreq: float | None = float(source.info["sfreq"])
             self.n_chans, self.n_times = len(self._rows), source.n_times
             if bad != "use" and (marks := BadSamples(source)).any:

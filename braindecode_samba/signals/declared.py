@@ -67,16 +67,20 @@ class Declared(NamedTuple):
     place: Place | None
     measured: bool
     sfreq: float | None
+    positions: str = "checked"
 
 
 def declare(
-    ch_names: Sequence[str] | None, chs_info: Channels | None, sfreq: float | None
+    ch_names: Sequence[str] | None,
+    chs_info: Channels | None,
+    sfreq: float | None,
+    positions: str = "checked",
 ) -> Declared:
     """Check what the caller says, and find the places of named channels.
 
     Parameters
     ----------
-    ch_names, chs_info, sfreq
+    ch_names, chs_info, sfreq, positions
         As for `braindecode_samba.signals.read_windows`.
 
     Raises
@@ -92,9 +96,8 @@ def declare(
         rate = float(sfreq)
     place = None
     if chs_info is not None:
-        positions = positions_from_chs_info(chs_info)
         names = tuple(str(channel.get("ch_name", "")) for channel in chs_info)
-        place = Place(names, positions)
+        place = Place(names, positions_from_chs_info(chs_info, positions=positions))
         if ch_names is not None and tuple(ch_names) != place.names:
             raise ValueError(
                 f"ch_names says {some_channels(ch_names)} and chs_info "
@@ -107,7 +110,7 @@ def declare(
         raise ValueError(
             f"channels are named twice: {some_channels(twice)}; pass each once"
         )
-    return Declared(place, chs_info is not None, rate)
+    return Declared(place, chs_info is not None, rate, positions)
 
 
 def some_channels(names: Sequence[str]) -> str:
@@ -133,8 +136,9 @@ def find_places(recordings: list[Recording], declared: Declared) -> list[Place]:
 
 def _find_place(channels: Channels, declared: Declared) -> Place:
     names = tuple(channel["ch_name"] for channel in channels)
+    choice = declared.positions
     if declared.place is None:
-        return Place(names, positions_from_chs_info(channels))
+        return Place(names, positions_from_chs_info(channels, positions=choice))
     if set(names) != set(declared.place.names):
         raise ValueError(
             f"X has the channels {some_channels(names)}, and the estimator was told "
@@ -142,12 +146,12 @@ def _find_place(channels: Channels, declared: Declared) -> Place:
             "or pick these channels of X"
         )
     if not declared.measured:
-        return Place(names, positions_from_chs_info(channels))
+        return Place(names, positions_from_chs_info(channels, positions=choice))
     rows = [declared.place.names.index(name) for name in names]
     told = declared.place.positions[rows]
     measured = np.array([channel["loc"][:3] for channel in channels])
     has_place = np.isfinite(measured).all(axis=1) & measured.any(axis=1)
-    own = positions_from_chs_info(channels, unknown="nan")
+    own = positions_from_chs_info(channels, unknown="nan", positions=choice)
     far = has_place & ~(np.linalg.norm(own - told, axis=1) < _SAME_PLACE)
     if far.any():
         moved = [name for name, is_far in zip(names, far, strict=True) if is_far]

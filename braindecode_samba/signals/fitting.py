@@ -38,9 +38,9 @@ def align_to_template(
     source, goal = measured[known], template[known]
     if len(source) < _FEWEST_LANDMARKS:
         raise ValueError(_too_few(len(source)))
-    distance = _distances(source, goal, *_least_absolute(source, goal))
+    distance = distances(source, goal, *least_absolute(source, goal))
     flipped = source * [-1.0, 1.0, 1.0]
-    mirrored = _distances(flipped, goal, *_least_absolute(flipped, goal))
+    mirrored = distances(flipped, goal, *least_absolute(flipped, goal))
     if mirrored.sum() < distance.sum() / 2:
         raise ValueError(
             "the measured positions are a mirror image of the names' places: x points "
@@ -48,13 +48,13 @@ def align_to_template(
         )
     close = distance <= _AGREEMENT
     # of few electrodes, the robust fit may leave one out that least squares would keep
-    everyone = _distances(source, goal, *_similarity(source, goal)) <= _AGREEMENT
+    everyone = distances(source, goal, *_similarity(source, goal)) <= _AGREEMENT
     if everyone.all():
         close = everyone
     while close.sum() >= _FEWEST_LANDMARKS:
         linear, shift = _similarity(source[close], goal[close])
         # electrodes only leave, so that this ends
-        kept = close & (_distances(source, goal, linear, shift) <= _AGREEMENT)
+        kept = close & (distances(source, goal, linear, shift) <= _AGREEMENT)
         if (kept == close).all():
             return measured @ linear.T + shift
         close = kept
@@ -69,23 +69,24 @@ def _too_few(n_agreeing: int) -> str:
     )
 
 
-def _distances(
+def distances(
     source: NDArray[np.float64],
     goal: NDArray[np.float64],
     linear: NDArray[np.float64],
     shift: NDArray[np.float64],
 ) -> NDArray[np.float64]:
+    """Distances (n,) of mapped points (n, 3) to their goals."""
     return np.linalg.norm(source @ linear.T + shift - goal, axis=1)
 
 
-def _least_absolute(
+def least_absolute(
     source: NDArray[np.float64], goal: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Similarity of least summed distance, by reweighted least squares."""
     weights = np.ones(len(source))
     for _ in range(100):
         linear, shift = _similarity(source, goal, weights)
-        weights = 1 / np.maximum(_distances(source, goal, linear, shift), 1e-3)
+        weights = 1 / np.maximum(distances(source, goal, linear, shift), 1e-3)
     return linear, shift
 
 

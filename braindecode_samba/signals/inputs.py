@@ -34,6 +34,7 @@ from braindecode_samba.signals.described import (
     read_recordings,
     say_they_differ,
 )
+from braindecode_samba.signals.template import describe_channels
 
 __all__ = ["Windows", "read_windows"]
 
@@ -86,12 +87,7 @@ class Windows:
         """Channel descriptions for a model, or None for several montages."""
         if not self.names:
             return None
-        locations = np.zeros((len(self.names), 12))
-        locations[:, :3] = self.positions
-        return [
-            {"ch_name": name, "kind": "eeg", "loc": location}
-            for name, location in zip(self.names, locations, strict=True)
-        ]
+        return describe_channels(self.names, self.positions)
 
     def select(self, rows: Rows) -> "Windows":
         """Take some of the windows, without targets."""
@@ -115,6 +111,7 @@ def read_windows(
     chs_info: Channels | None = None,
     sfreq: float | None = None,
     exclude: str | Collection[str] = "bads",
+    positions: str = "checked",
     groups: ArrayLike | None = None,
     subjects: ArrayLike | None = None,
 ) -> Windows:
@@ -137,6 +134,9 @@ def read_windows(
         Sampling rate, Hz.
     exclude : "bads" or collection of str
         Channels to leave out: those that the recording marks as bad, or these.
+    positions : {"checked", "measured", "names"}
+        What happens to measured places that contradict known names, see
+        `positions_from_chs_info`.
     groups : array-like of length n, optional
         Which recording each window is of; None takes what the data say: the columns
         "recording", or "subject" and "session", of the metadata or the description,
@@ -158,7 +158,7 @@ def read_windows(
     TypeError
         If `X` is of another kind.
     """
-    declared = declare(ch_names, chs_info, sfreq)
+    declared = declare(ch_names, chs_info, sfreq, positions)
     if isinstance(exclude, str) and exclude != "bads":
         raise ValueError(
             f"exclude={exclude!r} is unknown: pass 'bads', or a list of channels"

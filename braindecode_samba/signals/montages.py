@@ -123,7 +123,9 @@ def _tables() -> dict[str, Path]:
     return {file.stem: file for file in files}
 
 
-def load_montage(name_or_path: str | os.PathLike[str]) -> Montage:
+def load_montage(
+    name_or_path: str | os.PathLike[str], *, positions: str = "checked"
+) -> Montage:
     """Load a table of this package, one of MNE's montages, or a table of your own.
 
     A table is tab-separated UTF-8 text: comment lines that begin with ``#``, a header
@@ -135,6 +137,8 @@ def load_montage(name_or_path: str | os.PathLike[str]) -> Montage:
     name_or_path : str or path-like
         A name of `available_montages` (MNE's old names ``standard_*`` too), else the
         path of a table.
+    positions : {"checked", "measured", "names"}
+        What happens where a table contradicts the names, see `positions_from_chs_info`.
 
     Returns
     -------
@@ -161,14 +165,26 @@ def load_montage(name_or_path: str | os.PathLike[str]) -> Montage:
         if listed := resolve_template(name_or_path):
             places = template_positions(listed)
             source = f"MNE-Python's montage {listed}"
-            positions = np.array(list(places.values()))
-            return Montage(listed, tuple(places), positions, source=source)
+            points = np.array(list(places.values()))
+            return Montage(listed, tuple(places), points, source=source)
         if not Path(name_or_path).exists():
             raise ValueError(
                 f"{name_or_path!r} is neither a file nor a known montage; "
                 f"known are {', '.join(available_montages())}"
             )
-    return _read_table(Path(name_or_path))
+    path = Path(name_or_path)
+    montage = _read_table(path)
+    channels = [
+        {"ch_name": name, "loc": place}
+        for name, place in zip(montage.names, montage.positions, strict=True)
+    ]
+    try:
+        settled = positions_from_chs_info(channels, unknown="nan", positions=positions)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if positions != "names":
+        return montage
+    return dataclasses.replace(montage, positions=settled)
 
 
 def _read_table(path: Path) -> Montage:

@@ -11,6 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from braindecode_samba.signals.fitting import align_to_template
+from braindecode_samba.signals.heads import (
+    refuse_no_head,
+    refuse_other_units,
+    settle_places,
+)
 from braindecode_samba.signals.template import (
     Unknown,
     check_names,
@@ -19,7 +24,6 @@ from braindecode_samba.signals.template import (
     refuse_unknown,
 )
 
-_LARGEST_MEDIAN_NORM = 2.0  # metres; random positions in a unit cube stay below
 # coord_frame of channels: MNE gives 4 (head) to EEG, and 0 (unknown) to channels that
 # were declared EEG later and then got a position without a montage
 _HEAD_FRAMES = (4, 0)
@@ -41,8 +45,9 @@ def check_positions(positions: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        On another shape, on values that are no finite real numbers, and if the median
-        distance from the origin exceeds 2: those are not metres.
+        On another shape, on values that are no finite real numbers, if the median
+        distance from the origin exceeds 2 (those are not metres), and if the electrodes
+        lie on a sphere that is no head (a radius outside 0.04 to 0.2).
     """
     points = _real_array(positions, "positions")
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
@@ -56,7 +61,7 @@ def check_positions(positions: ArrayLike) -> NDArray[np.float64]:
             f"positions of channels {broken.tolist()} (from 0) are NaN or infinite: "
             "pass finite metres, or leave these channels out"
         )
-    _check_metres(points)
+    refuse_no_head(points)
     return points
 
 
@@ -70,21 +75,12 @@ def _real_array(values: Any, what: str) -> NDArray[np.float64]:
     raise ValueError(f"{what} are complex: pass real numbers in metres")
 
 
-def _check_metres(points: NDArray[np.float64]) -> None:
-    # hypot, as squares of absurd numbers would overflow with a warning
-    norm = float(np.median(np.hypot.reduce(points, axis=1)))
-    if norm > _LARGEST_MEDIAN_NORM:
-        raise ValueError(
-            f"the median distance of the electrodes from the origin is {norm:.4g}: "
-            "not metres (millimetres or centimetres?); pass positions in metres"
-        )
-
-
 def positions_from_chs_info(
     chs_info: Sequence[Mapping[str, Any]],
     *,
     align: bool = False,
     unknown: Unknown = "raise",
+    positions: str = "checked",
 ) -> NDArray[np.float64]:
     """Position of every channel: of its pair, else measured, else by its name.
 
@@ -107,6 +103,10 @@ def positions_from_chs_info(
         with known names that then lie within 40 mm of the template.
     unknown : {"raise", "nan"}
         What happens to channels without any position: an error, or a row of NaN.
+    positions : {"checked", "measured", "names"}
+        What happens to measured places that contradict known names, as those of a
+        mirrored, turned or relabelled cap: an error, or these or those are taken.
+        Where all entries of `chs_info` have a key ``"positions"``, that counts.
 
     Returns
     -------
@@ -116,9 +116,9 @@ def positions_from_chs_info(
     Raises
     ------
     ValueError
-        If channels have no position (all are listed), if the measured ones are not in
-        metres or not in the head frame, or if with `align` fewer than 4 electrodes
-        agree with the template or the head is mirrored.
+        If channels have no position (all are listed), if the measured ones contradict
+        the names, are not in metres or not in the head frame, or if with `align` fewer
+        than 4 electrodes agree with the template or the head is mirrored.
     TypeError
         If `chs_info` is not a sequence of dicts.
 
@@ -129,19 +129,26 @@ def positions_from_chs_info(
     """
     channels = _check_chs_info(chs_info)
     names = check_names([channel.get("ch_name", "") for channel in channels])
-    positions = positions_from_names(names, unknown="nan")
+    places = positions_from_names(names, unknown="nan")
     sites = [parse_channel_name(name) for name in names]
     measured = np.array([position_in_loc(channel) for channel in channels])
     single = np.array([len(site) != 2 for site in sites])
     rows = np.flatnonzero(single & np.isfinite(measured).all(axis=1))
     if len(rows):
         _check_frames([channels[row] for row in rows])
-        _check_metres(measured[rows])
+        told = {channels[row].get("positions", positions) for row in rows}
+        positions = told.pop() if len(told) == 1 else positions
         if align:
-            measured[rows] = align_to_template(measured[rows], positions[rows])
-        positions[rows] = measured[rows]
-    refuse_unknown(names, positions, unknown)
-    return positions
+            refuse_other_units(measured[rows])
+            places[rows] = align_to_template(measured[rows], places[rows])
+        else:
+            refuse_no_head(measured[rows])
+            single_names = [names[row] for row in rows]
+            places[rows] = settle_places(
+                single_names, measured[rows], places[rows], positions
+            )
+    refuse_unknown(names, places, unknown)
+    return places
 
 
 def _check_chs_info(

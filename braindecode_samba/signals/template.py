@@ -20,6 +20,8 @@ import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from braindecode_samba.signals.heads import contradiction
+
 Unknown = Literal["raise", "nan"]
 
 # names of channels in an error
@@ -369,11 +371,22 @@ def chs_info_from_names(names: Sequence[str]) -> list[dict[str, Any]]:
 def describe_channels(
     names: Sequence[str], positions: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
-    """Names and their positions, shape (n, 3), as `chs_info_from_names` gives them."""
+    """Names and their positions, shape (n, 3), as `chs_info_from_names` gives them.
+
+    Where they contradict each other, somebody insisted on that: it is noted.
+    """
     locations = np.zeros((len(names), 12))
     locations[:, :3] = positions
+    single = [
+        row for row, name in enumerate(names) if len(parse_channel_name(name)) < 2
+    ]
+    template = positions_from_names(names, unknown="nan")
+    said = contradiction(
+        [names[row] for row in single], locations[single, :3], template[single]
+    )
+    insisted = {} if said is None else {"positions": "measured"}
     return [
-        {"ch_name": name, "kind": "eeg", "loc": location.copy()}
+        {"ch_name": name, "kind": "eeg", "loc": location.copy(), **insisted}
         for name, location in zip(names, locations, strict=True)
     ]
 
