@@ -907,6 +907,25 @@ class TestCallbacksAndValidation:
         assert sum(b.get("valid_batch_size", 0) for b in batches) == 4
         assert np.isfinite(decoder.net_.history[-1, "valid_loss"])
 
+    def test_the_last_windows_of_each_class_are_held_out(self, X):
+        seen = {}
+
+        class Look(Callback):
+            def on_train_begin(self, net, X=None, y=None, **kwargs):
+                seen["learnt"] = np.asarray(X)
+
+        quick(**ON_ARRAYS, validation_split=0.5, align=False, callbacks=Look()).fit(
+            X, np.repeat(["a", "b"], 6)
+        )
+        sizes = X.std(axis=(1, 2), keepdims=True)
+        expected = (X / sizes)[[0, 1, 2, 6, 7, 8]]
+        correlation = np.corrcoef(seen["learnt"].ravel(), expected.ravel())[0, 1]
+        assert correlation > 0.999
+
+    def test_a_window_of_each_class_leaves_none_to_hold_out(self, X):
+        with pytest.raises(ValueError, match="nothing can be held out of 2 windows"):
+            quick(**ON_ARRAYS, validation_split=0.5).fit(X[:2], ["a", "b"])
+
     def test_callbacks_may_stop_early(self, X):
         stop = EarlyStopping("valid_loss", patience=1, threshold=1e9)
         decoder = quick(

@@ -92,7 +92,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
         They are used as they are: the caller's own objects hold the results.
     validation_split : float, optional
         Share to hold out for the callbacks' ``valid_loss``: people where they are
-        known, else windows, stratified and shuffled.
+        known, else the last windows of each class.
     device : str
         "auto" takes CUDA if there is any, else the CPU; or a device of PyTorch.
     random_state : int, RandomState instance or None
@@ -202,7 +202,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     ) -> Self:
         """Train for one pass over X, at the constant rate `lr`.
 
-        `mirror` and `montages` are of `fit` alone: X is taken as it is.
+        ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
         Parameters
         ----------

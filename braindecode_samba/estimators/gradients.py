@@ -14,7 +14,7 @@ import pandas as pd
 import skorch
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import GroupShuffleSplit
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from torch.optim.lr_scheduler import OneCycleLR
@@ -31,6 +31,7 @@ from braindecode_samba.estimators.finetuning import (
     set_rate,
     trunk_first,
 )
+from braindecode_samba.estimators.running import progress
 from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
@@ -74,6 +75,19 @@ class _Anchor(Callback):
         if loss < self.best_loss:
             self.best_loss = loss
             self.best = copy.deepcopy(net.module_.state_dict())
+
+
+class _Bar(Callback):
+    """Moves a progress bar with the steps of a training."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def on_batch_end(
+        self, net: skorch.NeuralNet, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Count a step."""
+        self.bar.update(training)
 
 
 def build_net(
@@ -229,8 +243,14 @@ def _run(
         net.callbacks.append((_SCHEDULE, schedule))
         net.callbacks_.append((_SCHEDULE, schedule.initialize()))
     known = default_positions(windows)
-    with watchers_told():
-        net.partial_fit(samples(windows.select(rows), known), targets[rows])
+    off = True if decoder.verbose else None  # a table is printed then
+    bar = progress(total=n_steps, desc="training", unit="step", disable=off)
+    with watchers_told(), bar:
+        net.callbacks_.append(("bar", _Bar(bar)))
+        try:
+            net.partial_fit(samples(windows.select(rows), known), targets[rows])
+        finally:
+            net.callbacks_[:] = [one for one in net.callbacks_ if one[0] != "bar"]
 
 
 def train_once(
@@ -260,15 +280,19 @@ def _split(
     if people is not None and len(np.unique(people)) > 1:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         return next(splitter.split(rows, groups=people))
-    # as many as there are classes, where strata are wanted
-    n_held = max(round(share * len(rows)), 1)
-    in_strata = not decoder._numbers and n_held >= len(np.unique(targets))
-    return train_test_split(
-        rows,
-        test_size=share,
-        random_state=seed,
-        stratify=targets if in_strata else None,
-    )
+    # neighbours are alike: what is held out comes last, of each class where there are
+    classes = np.zeros(len(rows)) if decoder._numbers else targets
+    held = np.zeros(len(rows), dtype=bool)
+    for one in np.unique(classes):
+        own = rows[classes == one]
+        n_held = min(max(round(share * len(own)), 1), len(own) - 1)
+        held[own[len(own) - n_held :]] = True
+    if not held.any():
+        raise ValueError(
+            f"nothing can be held out of {len(rows)} windows, one of each class: pass "
+            "more windows, or no validation_split"
+        )
+    return rows[~held], rows[held]
 
 
 def _name(callback: Any) -> Any:

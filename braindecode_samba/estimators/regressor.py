@@ -54,7 +54,7 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
     ) -> Self:
         """Train for one pass over X, at the constant rate `lr`.
 
-        `mirror` and `montages` are of `fit` alone: X is taken as it is.
+        ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
         The first call decides how targets are standardised.
 
