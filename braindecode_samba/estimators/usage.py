@@ -59,7 +59,7 @@ class Usage(NamedTuple):
         ------
         ValueError
             If they are shorter than half, hold less than half of the octaves, or their
-            electrodes miss more than half of the places.
+            electrodes miss half of the places.
         """
         seconds = windows.x.shape[2] / windows.sfreq
         if seconds < _LEAST * self.seconds:
@@ -72,7 +72,7 @@ class Usage(NamedTuple):
             return
         wanted = np.isin(target_names(), self.places)
         for measured in _montages(windows):
-            if _covered(measured)[wanted].mean() < _LEAST:
+            if _covered(measured)[wanted].mean() <= _LEAST:
                 shown = ", ".join(self.places[:6])
                 raise ValueError(
                     f"X has {len(measured)} electrodes and too few around {shown}, "
