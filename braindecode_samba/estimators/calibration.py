@@ -76,8 +76,11 @@ class CalibratedDecoder(Decoder):
         keys = self._alignment.keys(windows)
         try:
             self._meet(windows, keys)
-            features, means = self._features(windows, keys)
-            self._move(features, targets, means)
+            features = self._read_by_last_layer(windows)
+            middles = self._middles(features, keys)
+            for key, middle in middles.items():
+                features[keys == key] -= middle
+            self._move(features, targets, middles)
         except BaseException:
             self._alignment.people = before
             raise
@@ -90,32 +93,33 @@ class CalibratedDecoder(Decoder):
                 own = windows.select(np.flatnonzero(keys == key))
                 self._alignment.join(key, own, self._run)
 
-    def _features(
-        self, windows: Windows, keys: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], dict[Any, NDArray[np.float64]]]:
-        """Give what the last layer reads, centred, and the mean of each recording."""
+    def _read_by_last_layer(self, windows: Windows) -> NDArray[np.float64]:
+        """Give what the last layer reads of windows, (n, n_features)."""
         aligned, _ = self._alignment.apply(windows)
         model = at_rate(self.model_, aligned.sfreq)
-        found = run_in_batches(
+        return run_in_batches(
             model,
             lambda **batch: model(**batch, return_features=True)["features"],
             aligned,
             self.batch_size,
         ).astype(np.float64)
-        means = {}
+
+    def _middles(
+        self, features: NDArray[np.float64], keys: NDArray[Any]
+    ) -> dict[Any, NDArray[np.float64]]:
+        """Tell where each recording lies, as far as its windows show."""
+        found = {}
         if self._alignment.mode == "whiten":
             for key in np.unique(keys).tolist():
-                rows = keys == key
-                n = self._alignment.people[key].covariance.n_windows
-                means[key] = found[rows].mean(axis=0)
-                found[rows] -= n / (n + PRIOR_WINDOWS) * means[key]
-        return found, means
+                own = features[keys == key]
+                found[key] = own.sum(axis=0) / (len(own) + PRIOR_WINDOWS)
+        return found
 
     def _move(
         self,
         features: NDArray[np.float64],
         targets: NDArray[Any],
-        means: dict[Any, NDArray[np.float64]],
+        middles: dict[Any, NDArray[np.float64]],
     ) -> None:
         layer = self.model_.final_layer
         weight, bias = (
@@ -129,8 +133,10 @@ class CalibratedDecoder(Decoder):
         people = self._alignment.people
         for key, person in people.items():
             level = person.level + offsets
-            if key in means:
-                level = level + weights @ means[key]
+            if key in middles:
+                # `Alignment.centre` takes this share of a level away
+                n = person.covariance.n_windows
+                level = level + weights @ middles[key] * (n + PRIOR_WINDOWS) / n
             people[key] = replace(person, level=level)
         with torch.no_grad():
             layer.weight.add_(torch.from_numpy(weights).to(layer.weight))

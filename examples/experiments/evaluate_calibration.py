@@ -19,6 +19,7 @@ from pathlib import Path
 import mne
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 from train_decoders import FISTS_SCORED, SECONDS, labels_of, read_fists
@@ -40,12 +41,12 @@ def read_graz(sets):
     return epochs, found["y"], found["subject"], found["recording"]
 
 
-def calibrated(decoder, epochs, labels, recordings, chosen):
-    """Log-odds of a decoder that knows the person and some labels."""
-    if len(chosen):
-        decoder = copy.deepcopy(decoder)
-        decoder.calibrate(epochs[chosen], labels[chosen], groups=recordings[chosen])
-    return decoder.decision_function(epochs, groups=recordings)
+def log_odds(decoder, features, recordings):
+    """Give what `decision_function` does, from what the last layer reads."""
+    layer = decoder.model_.final_layer
+    outputs = layer(torch.from_numpy(features).float()).detach().numpy()
+    left, right = decoder._centred(outputs, recordings, decoder._alignment).T
+    return right - left
 
 
 def from_own(method, epochs, labels, recordings, chosen):
@@ -62,6 +63,9 @@ def from_own(method, epochs, labels, recordings, chosen):
 def score_person(decoder, methods, epochs, labels, recordings, args):
     """Yield a row for each number of trials, draw and method."""
     known = copy.deepcopy(decoder).adapt(epochs, groups=recordings)
+    # read once: a calibration changes the last layer alone
+    windows = known._read_more(epochs, groups=recordings)
+    features = known._read_by_last_layer(windows)
     second = labels == decoder.classes_[1]
     for n in TRIALS:
         if n >= min(second.sum(), (~second).sum()):
@@ -73,9 +77,13 @@ def score_person(decoder, methods, epochs, labels, recordings, args):
                 [rng.choice(rows, n, replace=False) for rows in sides]
             )
             rest = np.setdiff1d(np.arange(len(labels)), chosen)
+            moved = copy.deepcopy(known)
+            if n:
+                own = {"groups": recordings[chosen]}
+                moved.calibrate(epochs[chosen], labels[chosen], **own)
             said = {
-                "zero-shot": calibrated(known, epochs, labels, recordings, chosen[:0]),
-                "calibrate": calibrated(known, epochs, labels, recordings, chosen),
+                name: log_odds(one, features, recordings)
+                for name, one in (("zero-shot", known), ("calibrate", moved))
             }
             for method in methods if n else ():
                 if method == "solved" and draw >= args.solved_draws:
