@@ -88,7 +88,10 @@ class Network:
             {"params": [p for p in wanted if p.dim() <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            groups, lr=options.lr, weight_decay=0.01, fused=wanted[0].is_cuda
+            groups,
+            lr=rate(0.0, options.lr),
+            weight_decay=0.01,
+            fused=wanted[0].is_cuda,
         )
         return objective, optimizer, wanted
 
@@ -106,10 +109,10 @@ def train(recipe, network, windows, options):
         objective.total(parts).backward()
         torch.nn.utils.clip_grad_norm_(wanted, 1.0)
         optimizer.step()
-        return torch.stack([value.detach() for value in parts.values()]), parts
+        return {name: value.detach() for name, value in parts.items()}
 
     curve, recent, steps = [], [], 0
-    first = step()  # kernels are compiled
+    step()  # kernels are compiled
     if device.type == "cuda":
         torch.cuda.synchronize()
     begin = time.perf_counter()
@@ -120,23 +123,24 @@ def train(recipe, network, windows, options):
         progress = steps / options.steps if options.steps else spent / options.seconds
         for group in optimizer.param_groups:
             group["lr"] = rate(progress, options.lr)
-        losses, _ = step()
-        recent.append(losses)
+        recent.append(step())
         steps += 1
         # a look at the losses waits for the GPU: it is taken seldom
         if progress >= (len(curve) + 1) / N_LINES:
-            means = torch.stack(recent).mean(0).tolist()
-            curve.append(dict(zip(first[1], means, strict=True)) | {"steps": steps})
-            print_line(recipe, curve[-1], steps, begin, options)
+            curve.append(mean_losses(recent) | {"steps": steps})
+            pace = steps * options.batch_size / (time.perf_counter() - begin)
+            print(f"{recipe}: {pace:.0f} windows/s, {curve[-1]}", flush=True)
             recent = []
+    curve.append(mean_losses(recent) | {"steps": steps})
     return curve, steps, time.perf_counter() - begin
 
 
-def print_line(recipe, line, steps, begin, options):
-    """Print one line of a curve."""
-    pace = steps * options.batch_size / (time.perf_counter() - begin)
-    losses = ", ".join(f"{k} {v:.4f}" for k, v in line.items() if k != "steps")
-    print(f"{recipe}: step {steps}, {pace:.0f} windows/s, {losses}", flush=True)
+def mean_losses(recent):
+    """Mean of each part of the loss over some steps."""
+    return {
+        name: round(torch.stack([one[name] for one in recent]).mean().item(), 4)
+        for name in (recent[0] if recent else ())
+    }
 
 
 def save(folder, recipe, model, work, windows, options):
