@@ -22,6 +22,8 @@ from braindecode_samba.signals.whitening import PRIOR_WINDOWS
 # deviation of what a person's head adds to each logit (of two classes the difference
 # then has 1), or to targets in deviations of those of the fit
 _PRIOR_SD = 0.7
+# share of the variance of the targets that a reading explains at least to be moved
+_HEARD = 0.01
 
 
 class CalibratedDecoder(Decoder):
@@ -204,12 +206,14 @@ def _directions(
     same size for all.
     """
     sizes = evidence["features"].to_numpy()
-    reach = np.sqrt(np.repeat(evidence["weight"] / evidence["penalty"], sizes))
-    worth = evidence["weight"] * np.sqrt(evidence["explained"].clip(lower=0))
+    explained = evidence["explained"].to_numpy()
+    weights = np.where(explained > _HEARD, evidence["weight"], 0.0)
+    reach = np.sqrt(np.repeat(weights / evidence["penalty"].to_numpy(), sizes))
+    worth = weights * np.sqrt(np.maximum(explained, 0.0))
     stops = np.cumsum(sizes)
     basis = np.zeros((len(sizes), *weight.shape))
     for row, (stop, size, own) in enumerate(zip(stops, sizes, worth, strict=True)):
         if own > 0:
             block = slice(stop - size, stop)
             basis[row, :, block] = weight[:, block] / own
-    return reach.to_numpy(), basis.reshape(-1, weight.shape[1])
+    return reach, basis.reshape(-1, weight.shape[1])

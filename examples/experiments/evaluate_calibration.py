@@ -56,7 +56,8 @@ def from_own(method, epochs, labels, recordings, chosen):
         fitted.fit(epochs[chosen], labels[chosen], groups=recordings[chosen])
         return fitted.decision_function(epochs, groups=recordings)
     x = RecordingAligner().fit_transform(epochs.get_data(), groups=recordings)
-    known = {"csp": csp_lda, "tangent": tangent_space}[method]()
+    known = {"csp": csp_lda, "tangent": tangent_space}[method]
+    known = known(sfreq=epochs.info["sfreq"])
     return known.fit(x[chosen], labels[chosen]).predict_proba(x)[:, 1]
 
 
