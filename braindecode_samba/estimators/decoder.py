@@ -217,7 +217,9 @@ class Decoder(DecoderSettings, SavedDecoder):
 
     def _read_more(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         windows = super()._read_more(X, y, **names)
-        self._usage.refuse_others(windows)
+        # a decoder for many headsets goes to others, who may not know what it reads
+        if len(self.montages):
+            self._usage.refuse_others(windows)
         return windows
 
     def _partial_fit(
