@@ -14,7 +14,7 @@ except OSError as error:
     raise ImportError(
         "torchaudio's compiled library does not fit this torch, so braindecode can't "
         "be imported; install torchaudio's CPU build from the PyTorch index, or delete "
-        "the files torchaudio/lib/*.so in this environment (README, 'Installing')"
+        "the files torchaudio/lib/*.so in this environment (README, 'Install')"
     ) from error
 
 from braindecode_samba.checkpoints import load_checkpoint

@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+import pandas as pd
+
+from braindecode_samba._paths import whole_file
 from braindecode_samba._version import __version__
+from braindecode_samba.estimators import SAMBAClassifier, decode_file
 from braindecode_samba.pretraining.config import (
     ConfigError,
     describe_keys,
@@ -28,6 +32,7 @@ from braindecode_samba.pretraining.run import pretrain
 __all__ = ["main"]
 
 _NAME = "braindecode-samba"
+_CSV: Any = {"index": False, "float_format": "%.4f"}
 _GO_ON = "what is finished is kept, and the same command goes on from there"
 
 
@@ -94,6 +99,30 @@ def _pretrain(config: str, init: str | None, **options: Any) -> None:
         print(f"stopped after {options['max_minutes']:g} minutes: {_GO_ON}")
 
 
+def _decode(
+    file: Path,
+    decoder: str,
+    output: Path | None,
+    figure: Path | None,
+    exclude: Sequence[str],
+) -> None:
+    fitted = SAMBAClassifier.from_pretrained(decoder)
+    parts: list[pd.DataFrame] = []
+    # rows that are printed as they come show how far it is
+    for part in decode_file(fitted, file, exclude=exclude, bar=output is not None):
+        if output is None:
+            part.to_csv(sys.stdout, header=not parts, **_CSV)
+        parts.append(part)
+    table = pd.concat(parts)
+    if output is not None:
+        with whole_file(output) as csv:
+            table.to_csv(csv, **_CSV)
+    if figure is not None:
+        from braindecode_samba.plots import plot_course
+
+        plot_course(table).savefig(figure, dpi=120)
+
+
 def _make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_NAME, description="SAMBA, an EEG foundation model.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -122,6 +151,17 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="tell what is found, and stop")
     add("--skip-broken", action="store_true", help="leave out what can't be used")
 
+    text = "decode a recording by a fitted decoder: a probability over time"
+    add = command("decode", _decode, text)
+    add("file", metavar="FILE", type=Path, help="of any format that MNE reads")
+    text = "fists, eyes, a folder or owner/name on the hub"
+    add("--decoder", required=True, metavar="NAME", help=text)
+    text = "CSV to write, with a row a window; it is printed by default"
+    add("--output", type=_place, metavar="CSV", help=text)
+    add("--figure", type=_place, metavar="PICTURE", help="picture to write")
+    text = "channels to leave out, beside those marked as bad"
+    add("--exclude", nargs="+", default=(), metavar="CHANNEL", help=text)
+
     text = "pretrain on windows, or go on with a pretraining"
     add = command("pretrain", _pretrain, text)
     add("--stores", required=True, type=Path, help="folder that prepare has filled")
@@ -145,6 +185,11 @@ class _Parser(argparse.ArgumentParser):
 def _folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return Path(text)
+
+
+def _place(text: str) -> Path:
+    _folder(str(Path(text).parent))
     return Path(text)
 
 

@@ -6,6 +6,7 @@ __all__ = ["ReadingOrder"]
 
 _FIRST = (
     "plot_quick_start.py",
+    "plot_fitted_decoder.py",
     "plot_moabb_evaluation.py",
     "plot_p300.py",
     "plot_ssvep.py",

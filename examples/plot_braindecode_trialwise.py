@@ -17,6 +17,7 @@ so that there is nothing to download::
 
 import argparse
 import tempfile
+import warnings
 from inspect import signature
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,9 @@ import mne
 import moabb
 import pandas as pd
 import torch
+
+# braindecode builds montages under their old names when it is imported
+warnings.filterwarnings("ignore", "Montage name", FutureWarning)
 from braindecode import EEGClassifier
 from braindecode.augmentation import (
     AmplitudeScale,
@@ -190,3 +194,7 @@ if args.figure:
     fig.savefig(args.figure, dpi=120)
 folder.cleanup()
 plt.show()
+
+# %%
+# Look at the full lines on the left, which say when to stop. The dotted ones are of
+# augmented windows and may lie higher or lower. On the right, each dot is a person.

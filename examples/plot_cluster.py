@@ -144,3 +144,7 @@ if __name__ == "__main__":
     if args.figure:
         fig.savefig(args.figure, dpi=120)
     plt.show()
+
+# %%
+# Look for circles or crosses beside the line: there should be none, since every way
+# computes the same.

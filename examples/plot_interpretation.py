@@ -80,8 +80,9 @@ print("correlation with the true map")
 for name, mark in marks.items():
     print(f"  {name:26} {mark:5.2f}")
 
-fig, axes = plt.subplots(1, 5, figsize=(16, 3.4), layout="constrained")
-for panel, name in zip(axes, ["truth", *maps], strict=True):
+fig, axes = plt.subplots(2, 3, figsize=(9.5, 6.4), layout="constrained")
+axes[1, 2].axis("off")
+for panel, name in zip(axes.flat, ["truth", *maps], strict=False):
     values = truth if name == "truth" else maps[name]
     mark = "" if name == "truth" else f"\nr = {marks[name]:.2f}"
     plot_scalp_map(values / abs(values).max(), info["chs"], axes=panel)
@@ -147,3 +148,7 @@ pretrainer = SAMBAPretrainer(
 pretrainer.fit(X[subjects <= 2])
 plot_reconstruction(pretrainer, X[subjects == 3], n_channels=4)
 plt.show()
+
+# %%
+# Look at the red lines inside the grey spans: slow waves are followed, fast ones are
+# not, which the spectra at the right show as well.

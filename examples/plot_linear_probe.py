@@ -130,3 +130,7 @@ axes.legend(loc="lower left")
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at how far the bars of both colours overlap at each stage: where they do,
+# training is not what the features owe their worth to.

@@ -147,3 +147,7 @@ folder.cleanup()
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at the edges of the grey spans in the lower panel: the answer follows within the
+# four seconds of a window. Above, bright rows at the top rise with the bar.

@@ -145,3 +145,7 @@ axes.legend(ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at the cap at the right, which only one of the three decoders was fitted on, and
+# at Emotiv's, where none is good.

@@ -149,3 +149,7 @@ if args.figure:
     fig.savefig(args.figure, dpi=120)
 scratch.cleanup()
 plt.show()
+
+# %%
+# Look at the dots as well as at the lines: with so few subjects, a method that is ahead
+# by less than the dots differ is not better for it.

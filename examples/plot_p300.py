@@ -71,3 +71,7 @@ plot_evidence(decoder, axes=right)
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at the left panel for the wave at 0.3 s that the targets alone have, and at the
+# right one for *evoked* and *responses*, which read it.

@@ -112,7 +112,7 @@ epochs = np.arange(1, len(train_loss) + 1)
 axes.plot(epochs, train_loss, "o-", label="training, any electrodes")
 axes.plot(epochs, valid_loss, "o-", label="somebody held out")
 axes.axhline(zeros, color="0.6", linestyle=":", label="zeros, held out")
-axes.set(xlabel="epoch", ylabel="loss of hidden samples", ylim=(0, None))
+axes.set(xlabel="epoch", ylabel="loss of hidden samples")
 axes.legend()
 
 # %%
@@ -159,3 +159,8 @@ if args.figures:
     windows.savefig(args.figures / "pretrain_windows.png", dpi=120)
 scratch.cleanup()
 plt.show()
+
+# %%
+# Look at the first figure for the distance of the held-out curve from the dotted line,
+# which is what was learnt, and at the second for slow waves, which are rebuilt before
+# fast ones.

@@ -83,10 +83,14 @@ for place, hand in enumerate(decoder.classes_):
     left.plot(place + places[chosen], probability[chosen], "o", alpha=0.6)
 left.axhline(0.5, color="0.6", linestyle=":")
 left.set_xticks([0, 1], [hand.replace("_", " ") for hand in decoder.classes_])
-left.set(xlim=(-0.5, 1.5), ylim=(0, 1), xlabel="imagined")
+left.set(xlim=(-0.5, 1.5), ylim=(-0.03, 1.03), xlabel="imagined")
 left.set(ylabel="probability of right hand", title="A subject never seen")
 plot_evidence(decoder, axes=middle)
 plot_decision_pattern(decoder, train, bands={"mu": (8, 13)}, axes=right)
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at the left panel first: windows of the left hand should lie below the dotted
+# line and those of the right hand above it. Those on the wrong side are the errors.

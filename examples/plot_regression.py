@@ -109,8 +109,12 @@ for row, name in zip(axes, methods, strict=True):
         panel.set_title(f"{name}: R² = {mark:.2f}")
         panel.set_ylabel(f"estimated {target}")
 for panel, target in zip(axes[1], TARGETS, strict=True):
-    panel.set_xlabel(f"true {target}, less the subject's mean")
+    panel.set_xlabel(f"true {target},\nless the subject's mean")
 axes[0, 0].legend()
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at how close the dots lie to the line. At the left of the first column they leave
+# it: alpha that is weak drowns in the other sources, whatever the method.

@@ -70,3 +70,7 @@ plot_evidence(decoder, axes=right)
 if args.figure:
     fig.savefig(args.figure, dpi=120)
 plt.show()
+
+# %%
+# Look at the left panel for the peak of each light at its own frequency and at twice
+# that; the hump around 10 Hz, which all lights share, is alpha.

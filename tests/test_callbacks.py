@@ -1,5 +1,6 @@
 """Callbacks, loggers and files: used as they are, or refused before any work."""
 
+import functools
 import io
 import socket
 import threading
@@ -22,8 +23,11 @@ from skorch.callbacks import (
     WandbLogger,
 )
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from tqdm import tqdm
 
 from braindecode_samba import SAMBAClassifier, SAMBARegressor
+from braindecode_samba.estimators import gradients as training
+from braindecode_samba.estimators import running, solving
 from braindecode_samba.pretraining import SAMBAPretrainer
 
 TOLD = {"ch_names": ("C3", "Cz", "C4"), "sfreq": 128}
@@ -274,3 +278,21 @@ def test_a_table_needs_no_held_out_windows():
     lines = []
     gradients(callbacks=PrintLog(sink=lines.append)).fit(X, Y)
     assert "train_loss" in lines[0]
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_on_a_terminal_long_work_shows_its_progress(monkeypatch, verbose):
+    shown = io.StringIO()
+    shown.isatty = lambda: True
+    told = functools.partial(
+        tqdm, delay=0, disable=None, file=shown, mininterval=0, ncols=80
+    )
+    for module in (running, solving, training):
+        monkeypatch.setattr(module, "progress", told)
+    solved = SAMBAClassifier(**TOLD, checkpoint=None, verbose=verbose)
+    solved.fit(X, Y, groups=np.arange(len(X)) % 2)
+    assert "network" in shown.getvalue()
+    assert "readings" in shown.getvalue()
+    gradients(verbose=verbose).fit(X, Y)
+    # skorch prints a table where it is asked to
+    assert ("training" in shown.getvalue()) == (verbose == 0)

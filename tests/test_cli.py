@@ -500,6 +500,12 @@ def test_info_tells_what_a_bug_report_needs():
         assert fact in said
 
 
+def test_info_needs_no_optional_package(monkeypatch):
+    for name in ("huggingface_hub", "huggingface_hub.constants", "moabb", "captum"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert "cache of the Hugging Face hub: none" in succeed("info")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import nnls
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 
@@ -21,7 +23,13 @@ from braindecode_samba import (
     chs_info_from_names,
     load_checkpoint,
 )
-from braindecode_samba.estimators.solving import _folds, centred, solve_head
+from braindecode_samba.estimators.solving import (
+    _calibrate,
+    _folds,
+    _join,
+    centred,
+    solve_head,
+)
 from braindecode_samba.nn.patterns import (
     evoked_patterns,
     matrix_logarithm,
@@ -523,3 +531,47 @@ def test_a_head_can_not_be_solved_batch_by_batch(make_eeg):
     X = make_eeg(4, len(NAMES), 64).numpy()
     with pytest.raises(ValueError, match="call fit first"):
         SAMBAClassifier(**SOLVED).partial_fit(X, [0, 1, 0, 1])
+
+
+# how evidence is weighed
+
+
+def test_evidence_that_explains_little_counts_little():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((60, 1))
+    good = 0.5 * y + 0.5 * rng.standard_normal((60, 1))
+    # small, as a ridge regression leaves it, and right by chance alone
+    weak = 0.01 * (y + 3 * rng.standard_normal((60, 1)))
+    evidence = np.stack([good, weak], -1)
+    # least squares alone multiply what is small
+    assert nnls(evidence[:, 0], y[:, 0])[0][1] > 2
+    shares = _join(evidence, y, np.ones(60))
+    assert shares[0] > 0.8
+    assert shares[1] < 0.6
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_evidence_that_points_the_wrong_way_is_none(n_classes):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % n_classes
+    columns = np.eye(n_classes)[y] - 1 / n_classes
+    columns = columns[:, 1:] if n_classes == 2 else columns
+    evidence = columns + 0.3 * rng.standard_normal(columns.shape)
+    for sign, works in ((1, True), (-1, False)):
+        slopes, offsets = _calibrate(sign * evidence, y, None)
+        logits = sign * evidence @ slopes.T + offsets
+        assert (np.diff(logits[:, -1][np.argsort(sign * evidence[:, -1])]) >= 0).all()
+        said = softmax(logits, axis=1)
+        if works:
+            assert balanced_accuracy_score(y, said.argmax(1)) > 0.9
+        else:
+            np.testing.assert_allclose(said, 1 / n_classes, atol=1e-3)
+
+
+def test_probabilities_follow_the_weights_of_classes():
+    evidence = np.random.default_rng(0).standard_normal((100, 1)) * 1e-3
+    y = (np.arange(100) < 20).astype(int)
+    for weights, wanted in ((None, 0.2), (np.array([0.625, 2.5]), 0.5)):
+        slopes, offsets = _calibrate(evidence, y, weights)
+        said = softmax(evidence @ slopes.T + offsets, axis=1)[:, 1]
+        assert said.mean() == pytest.approx(wanted, abs=0.02)

@@ -15,13 +15,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from braindecode_samba.estimators.decoder import Decoder
+from braindecode_samba.estimators.calibration import CalibratedDecoder
 from braindecode_samba.estimators.finetuning import Finetune
 from braindecode_samba.estimators.interrupts import InterruptibleClassifier
 from braindecode_samba.signals.inputs import Channels, RandomState
 
 
-class SAMBAClassifier(ClassifierMixin, Decoder):
+class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     """Classify windows of EEG with SAMBA.
 
     As it comes: the pretrained trunk `samba-e`, and a head that reads rhythms,
@@ -207,7 +207,7 @@ class SAMBAClassifier(ClassifierMixin, Decoder):
     ) -> Self:
         """Train for one pass over X, at the constant rate `lr`.
 
-        `mirror` and `montages` are of `fit` alone: X is taken as it is.
+        ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
         Parameters
         ----------
@@ -384,7 +384,7 @@ def codes_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
     strange = np.setdiff1d(labels, classes)
     if len(strange):
         raise ValueError(
-            f"y holds {strange.tolist()}, and the classes are {classes.tolist()}: name "
-            "all classes in the first call of partial_fit"
+            f"y holds {strange.tolist()}, and the classes are {classes.tolist()}: "
+            "leave these windows out, or name all classes in the first call"
         )
     return np.searchsorted(classes, labels)

@@ -42,6 +42,7 @@ from braindecode_samba.estimators.saving import SavedDecoder
 from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.estimators.targets import required
+from braindecode_samba.estimators.usage import Usage
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Channels, RandomState, Windows
@@ -176,7 +177,7 @@ class Decoder(DecoderSettings, SavedDecoder):
             solve = functools.partial(self._solve, net, alignment)
             evidence = train(self, net, aligned, targets, seed, solve)
         self._adopt(net, own, learned, seed, report)
-        self._alignment = alignment
+        self._alignment, self._usage = alignment, Usage.learn(windows)
         self.evidence_ = evidence
         return self
 
@@ -213,6 +214,13 @@ class Decoder(DecoderSettings, SavedDecoder):
             self._alignment.people = before
             raise
         return self
+
+    def _read_more(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
+        windows = super()._read_more(X, y, **names)
+        # a decoder for many headsets goes to others, who may not know what it reads
+        if len(self.montages):
+            self._usage.refuse_others(windows)
+        return windows
 
     def _partial_fit(
         self, X: Any, y: ArrayLike | None, classes: Any, groups: ArrayLike | None
@@ -255,7 +263,8 @@ class Decoder(DecoderSettings, SavedDecoder):
         batch = samples(aligned, default_positions(windows))
         train_once(net, batch, targets, seed + 1)
         self._adopt(net, windows, learned, seed, report)
-        self._alignment, self.evidence_ = alignment, None
+        self._alignment, self._usage = alignment, Usage.learn(windows)
+        self.evidence_ = None
         self._n_updates = 1
         return self
 

@@ -31,6 +31,7 @@ from braindecode_samba.estimators.finetuning import (
     set_rate,
     trunk_first,
 )
+from braindecode_samba.estimators.running import progress
 from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
@@ -74,6 +75,19 @@ class _Anchor(Callback):
         if loss < self.best_loss:
             self.best_loss = loss
             self.best = copy.deepcopy(net.module_.state_dict())
+
+
+class _Bar(Callback):
+    """Moves a progress bar with the steps of a training."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def on_batch_end(
+        self, net: skorch.NeuralNet, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Count a step."""
+        self.bar.update(training)
 
 
 def build_net(
@@ -229,8 +243,14 @@ def _run(
         net.callbacks.append((_SCHEDULE, schedule))
         net.callbacks_.append((_SCHEDULE, schedule.initialize()))
     known = default_positions(windows)
-    with watchers_told():
-        net.partial_fit(samples(windows.select(rows), known), targets[rows])
+    off = True if decoder.verbose else None  # a table is printed then
+    bar = progress(total=n_steps, desc="training", unit="step", disable=off)
+    with watchers_told(), bar:
+        net.callbacks_.append(("bar", _Bar(bar)))
+        try:
+            net.partial_fit(samples(windows.select(rows), known), targets[rows])
+        finally:
+            net.callbacks_[:] = [one for one in net.callbacks_ if one[0] != "bar"]
 
 
 def train_once(

@@ -8,11 +8,11 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, check_array
 
-from braindecode_samba.estimators.decoder import Decoder
+from braindecode_samba.estimators.calibration import CalibratedDecoder
 from braindecode_samba.estimators.interrupts import InterruptibleRegressor
 
 
-class SAMBARegressor(RegressorMixin, Decoder):
+class SAMBARegressor(RegressorMixin, CalibratedDecoder):
     """Estimate one or several numbers from windows of EEG with SAMBA.
 
     As `SAMBAClassifier`, by ridge regressions and squared errors.  Targets are
@@ -55,7 +55,7 @@ class SAMBARegressor(RegressorMixin, Decoder):
     ) -> Self:
         """Train for one pass over X, at the constant rate `lr`.
 
-        `mirror` and `montages` are of `fit` alone: X is taken as it is.
+        ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
         The first call decides how targets are standardised.
 

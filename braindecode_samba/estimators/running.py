@@ -4,16 +4,21 @@ How it is trained is in `braindecode_samba.estimators.gradients`.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import SignalInput
 from braindecode_samba.signals.inputs import Windows
+
+# on terminals, for what takes longer than some seconds
+progress = functools.partial(tqdm, delay=3, disable=None, leave=False)
 
 
 def run_in_batches(
@@ -69,7 +74,8 @@ def batches_on_device(
         ``x``, ``pos`` and, for several montages, ``ch_mask``.
     """
     device = next(model.parameters()).device
-    for start in range(0, len(windows.x), batch_size):
+    starts = range(0, len(windows.x), batch_size)
+    for start in progress(starts, desc="network", unit="batch"):
         part = windows.select(slice(start, start + batch_size))
         batch = {
             "x": torch.from_numpy(part.x),

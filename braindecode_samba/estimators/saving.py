@@ -44,6 +44,7 @@ from braindecode_samba.estimators.aligning import Alignment, Person
 from braindecode_samba.estimators.base import WindowEstimator
 from braindecode_samba.estimators.gradients import build_net
 from braindecode_samba.estimators.packing import pack, unpack
+from braindecode_samba.estimators.usage import Usage
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.whitening import Covariance
@@ -74,6 +75,12 @@ class _Table(_Strict):
     column_names: list[str | None]
 
 
+class _Usage(_Strict):
+    seconds: Annotated[float, Field(gt=0)]
+    band: list[Annotated[float, Field(gt=0)]] = Field(min_length=2, max_length=2)
+    places: list[str]
+
+
 class Known(_Strict):
     """What a saved estimator knows beside its network."""
 
@@ -88,6 +95,7 @@ class Known(_Strict):
     n_updates: int | None = None
     alignment: _Alignment | None = None
     evidence: _Table | None = None
+    usage: _Usage | None = None
 
 
 class SavedEstimator(WindowEstimator):
@@ -246,6 +254,7 @@ class SavedDecoder(SavedEstimator):
             "n_updates": self._n_updates,
             "alignment": alignment,
             "evidence": evidence,
+            "usage": _Usage(**self._usage._asdict() | {"band": [*self._usage.band]}),
         }
         return known.model_copy(update=told), tensors
 
@@ -261,8 +270,9 @@ class SavedDecoder(SavedEstimator):
         sizes = {len(v) for v in learned.values() if isinstance(v, np.ndarray)}
         if sizes != {n_outputs}:
             raise ValueError(f"the network has {n_outputs} outputs, not {sizes}")
-        if known.alignment is None or known.seed is None or known.n_updates is None:
-            raise ValueError("alignment, seed or n_updates is missing")
+        usage = known.usage
+        if known.alignment is None or known.seed is None or usage is None:
+            raise ValueError("alignment, seed or usage is missing")
         self._alignment = _unpack_alignment(known.alignment, tensors, n_outputs)
         targets = np.zeros((1, n_outputs)) if self._numbers else np.arange(n_outputs)
         net = build_net(self, module, self._net_params(learned, targets))
@@ -276,7 +286,8 @@ class SavedDecoder(SavedEstimator):
         if self._fitted_channels is not None:
             places = [channel["loc"][:3] for channel in self._fitted_channels]
             self._positions = np.array(places)
-        self._seed, self._n_updates = known.seed, known.n_updates
+        self._seed, self._n_updates = known.seed, known.n_updates or 0
+        self._usage = Usage(usage.seconds, (usage.band[0], usage.band[1]), usage.places)
         self.evidence_ = None
         if known.evidence is not None:
             told = known.evidence.model_dump()

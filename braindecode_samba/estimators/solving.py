@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize, nnls
+from scipy.special import log_softmax
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
-from braindecode_samba.estimators.running import batches_on_device
+from braindecode_samba.estimators.running import batches_on_device, progress
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.heads import ReadingsHead, stage_variances
 from braindecode_samba.nn.readings import Reading
@@ -29,6 +29,8 @@ _PENALTIES = np.logspace(-3, 3, 13)
 # a little, so that one class in a fold or evidence without error stays finite
 _CALIBRATION_C = 100.0
 _STILL = 1e-6
+# of the variance of the targets, that each reading's evidence is held against
+_DOUBT = 0.01
 # divides what does not move: finite, so that it can be saved
 _NEVER = 1e30
 
@@ -71,9 +73,9 @@ def solve_head(
 
     Notes
     -----
-    The evidence of the readings is joined by non-negative least squares (stacking;
-    Breiman, 1996, Machine Learning 24), and for classes becomes probabilities by a
-    logistic regression on that, out of fold too.
+    The evidence of the readings is joined by non-negative least squares with a little
+    ridge (stacking; Breiman, 1996, Machine Learning 24), and for classes becomes
+    probabilities by a logistic regression on that with one slope, out of fold too.
     """
     head = model.head
     assert isinstance(head, ReadingsHead)  # `estimators` take no other
@@ -83,7 +85,7 @@ def solve_head(
     folds = list(_folds(len(y), people))
     solved = [
         _solve_reading(cast(Reading, block), measures, y, importance, folds, recordings)
-        for block in head.readings.blocks.values()
+        for block in progress(head.readings.blocks.values(), desc="readings")
     ]
     evidence = np.stack([one.evidence for one in solved], -1)  # (n, columns, readings)
     # what wants the largest penalty says nothing, however much it is multiplied
@@ -293,7 +295,12 @@ def _join(
     """How much the evidence of each reading counts: none less than nothing."""
     root = np.sqrt(importance)[:, None]
     flat = (evidence * root[..., None]).reshape(-1, evidence.shape[-1])
-    shares, _ = nnls(flat, (y * root).ravel())
+    wanted = (y * root).ravel()
+    # what explains little can't count much, however well it fits a few people
+    doubt = np.sqrt(_DOUBT * (wanted**2).sum()) * np.eye(flat.shape[1])
+    shares, _ = nnls(
+        np.concatenate([flat, doubt]), np.concatenate([wanted, np.zeros(len(doubt))])
+    )
     if not shares.any():
         # nothing can be told: probabilities will say so
         shares = np.full(evidence.shape[-1], 1 / evidence.shape[-1])
@@ -305,21 +312,33 @@ def _calibrate(
     targets: NDArray[np.generic],
     weights: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Slopes (n_outputs, columns) and offsets from evidence to the model's outputs."""
+    """Slopes (n_outputs, columns) and offsets from evidence to the model's outputs.
+
+    One slope for all classes, and none below nothing: evidence that points the wrong
+    way out of fold is none.
+    """
     if targets.ndim == 2:
         return np.eye(targets.shape[1]), targets.mean(0)
-    by_class = None if weights is None else dict(enumerate(weights))
+    which = targets.astype(np.int64)
+    # of two classes, logits whose difference is the evidence for the second
+    spread = np.array([[-0.5], [0.5]])
+    spread = spread if evidence.shape[1] == 1 else np.eye(evidence.shape[1])
     size = evidence.std() + 1e-12
-    found = LogisticRegression(
-        C=_CALIBRATION_C, class_weight=by_class, max_iter=1000
-    ).fit(evidence / size, targets)
-    slopes = found.coef_ / size
-    if len(found.classes_) > 2:
-        return slopes, found.intercept_
-    # two logits whose difference is the evidence for the second class; evidence that
-    # points the wrong way out of fold is none
-    half = np.array([[-0.5], [0.5]])
-    return half * np.maximum(slopes, _STILL), half[:, 0] * found.intercept_
+    towards = evidence @ spread.T / size  # (n, n_outputs)
+    importance = np.ones(len(which)) if weights is None else weights[which]
+    hit = np.eye(len(spread))[which]
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        slope, offsets = values[0], values[1:]
+        said = log_softmax(slope * towards + offsets, axis=1)
+        pull = importance[:, None] * (np.exp(said) - hit)
+        total = -(importance * said[hit > 0]).sum() + slope**2 / (2 * _CALIBRATION_C)
+        along = (pull * towards).sum() + slope / _CALIBRATION_C
+        return total, np.concatenate([[along], pull.sum(0)])
+
+    bounds = [(_STILL, None), *[(None, None)] * len(spread)]
+    found = minimize(loss, np.zeros(1 + len(spread)), jac=True, bounds=bounds).x
+    return found[0] / size * spread, found[1:]
 
 
 def _set(tensor: Tensor, values: NDArray[np.float64]) -> None:

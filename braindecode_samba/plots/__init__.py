@@ -10,6 +10,7 @@ and spatial weights not at all.
 
 from braindecode_samba.plots.decisions import (
     plot_attribution,
+    plot_course,
     plot_decision_pattern,
     plot_evidence,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "log_band_power",
     "network_of",
     "plot_attribution",
+    "plot_course",
     "plot_decision_pattern",
     "plot_embedding",
     "plot_evidence",

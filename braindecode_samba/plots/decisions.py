@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -29,6 +30,8 @@ from braindecode_samba.plots.scalp import (
 )
 
 _SMOOTHING_SECONDS = 0.1
+# over which probabilities are averaged
+_COURSE_SECONDS = 20.0
 
 
 def plot_evidence(estimator: Decoder, *, axes: Axes | None = None) -> Figure:
@@ -133,6 +136,38 @@ def _name_target(estimator: Decoder, target: Any) -> str:
             return str(estimator.classes_[-1])
         return "the estimate"
     return str(target) if is_classifier(estimator) else f"estimate {target}"
+
+
+def plot_course(table: pd.DataFrame, *, axes: Axes | None = None) -> Figure:
+    """Draw what a decoder says over a recording.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `braindecode_samba.estimators.decode_file` gives it, parts joined.
+    axes : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib Figure
+        That of the axes: probabilities of the classes, of two the second. Dots are
+        windows, lines means over 20 s.
+    """
+    (panel,) = take_panels(None if axes is None else [axes], 1, (9.0, 3.2))
+    minutes = (table["start"] + table["stop"]) / 120
+    seconds = (table["stop"] - table["start"]).iloc[0]
+    smoothed = max(1, round(_COURSE_SECONDS / seconds))
+    classes = table.columns[2:]
+    for name in classes[1:] if len(classes) == 2 else classes:
+        (line,) = panel.plot(minutes, table[name], ".", alpha=0.4)
+        mean = table[name].rolling(smoothed, min_periods=1, center=True).mean()
+        panel.plot(minutes, mean, color=line.get_color(), label=str(name))
+    panel.axhline(1 / len(classes), color="0.6", linestyle=":")
+    panel.set(xlabel="minutes", ylabel="probability", ylim=(0, 1))
+    panel.margins(x=0.01)
+    panel.legend(loc="upper right", frameon=False)
+    return panel.figure  # type: ignore[return-value]
 
 
 def plot_attribution(

@@ -97,7 +97,10 @@ def _scan_on_gpu() -> str:
 
 
 def _describe_caches() -> Iterator[str]:
-    from huggingface_hub.constants import HF_HUB_CACHE
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
 
-    yield f"cache of the Hugging Face hub: {HF_HUB_CACHE}"
+        yield f"cache of the Hugging Face hub: {HF_HUB_CACHE}"
+    except ImportError:  # only who loads from the hub needs it
+        yield "cache of the Hugging Face hub: none, huggingface_hub is missing"
     yield f"settings of MNE: {mne.get_config_path()}"

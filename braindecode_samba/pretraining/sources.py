@@ -6,7 +6,6 @@ What happens to it is the matter of `recordings`.
 import hashlib
 import json
 import os
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,15 +14,11 @@ import mne
 import numpy as np
 from braindecode.datasets import RawDataset
 
-from braindecode_samba.signals.broken import RecordingError, recording_named
+from braindecode_samba.signals.broken import open_recording
 
 __all__ = ["Recording", "RecordingSource"]
 
 Recording: TypeAlias = str | os.PathLike[str] | mne.io.BaseRaw | RawDataset
-
-
-# length of a tag's data, and where the next tag is
-_TAG = struct.Struct(">8xii")
 
 
 class RecordingSource:
@@ -88,10 +83,7 @@ class RecordingSource:
         """Open the recording; the caller's own is not touched by what follows."""
         if isinstance(self._recording, mne.io.BaseRaw):
             return self._recording
-        with recording_named(self.place):
-            if str(self._recording).endswith(".fif"):
-                _refuse_endless(Path(self._recording))
-            return mne.io.read_raw(self._recording, verbose="error")
+        return open_recording(Path(self._recording))
 
     def key(self, settings: Mapping[str, Any]) -> str:
         """Digest of everything that decides what is written."""
@@ -116,24 +108,6 @@ class RecordingSource:
             for file in files:
                 digest.update(_state_of(Path(file)))
         return digest.hexdigest()
-
-
-def _refuse_endless(path: Path) -> None:
-    """Refuse a FIF file whose tags point in a circle, which MNE follows for ever."""
-    seen: set[int] = set()
-    position = 0
-    with path.open("rb") as file:
-        while position >= 0:
-            if position in seen:
-                raise RecordingError(f"{path} can't be read (its tags go in a circle)")
-            seen.add(position)
-            file.seek(position)
-            tag = file.read(_TAG.size)
-            if len(tag) < _TAG.size:
-                return
-            size, following = _TAG.unpack(tag)
-            # 0 is the next one in the file, -1 the end
-            position = following or position + _TAG.size + size
 
 
 def _state_of(path: Path) -> bytes:

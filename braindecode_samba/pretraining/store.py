@@ -60,7 +60,7 @@ class WindowStore(Dataset[dict[str, Any]]):
 
     See Also
     --------
-    braindecode_samba.pretraining.corpora.write_windows : Makes a store.
+    braindecode_samba.pretraining.write_windows : Makes a store.
     """
 
     def __init__(

@@ -4,9 +4,16 @@ Among thousands of files one is damaged, and what reads it says so without its n
 """
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-__all__ = ["OnBroken", "RecordingError", "recording_named"]
+import mne
+
+__all__ = ["OnBroken", "RecordingError", "open_recording", "recording_named"]
+
+# length of a tag's data, and where the next tag is
+_TAG = struct.Struct(">8xii")
 
 
 class RecordingError(ValueError):
@@ -46,3 +53,40 @@ def recording_named(place: str, on_broken: OnBroken | None = None) -> Iterator[N
         if on_broken is None:
             raise broken from error
         on_broken(broken)
+
+
+def open_recording(path: Path) -> mne.io.BaseRaw:
+    """Open a file of any format that MNE reads; its signals stay on disk.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, or folder where a format is one.
+
+    Raises
+    ------
+    RecordingError
+        If it can't be read.
+    """
+    with recording_named(str(path)):
+        if str(path).endswith(".fif"):
+            _refuse_endless(path)
+        return mne.io.read_raw(path, verbose="error")
+
+
+def _refuse_endless(path: Path) -> None:
+    """Refuse a FIF file whose tags point in a circle, which MNE follows for ever."""
+    seen: set[int] = set()
+    position = 0
+    with path.open("rb") as file:
+        while position >= 0:
+            if position in seen:
+                raise RecordingError(f"{path} can't be read (its tags go in a circle)")
+            seen.add(position)
+            file.seek(position)
+            tag = file.read(_TAG.size)
+            if len(tag) < _TAG.size:
+                return
+            size, following = _TAG.unpack(tag)
+            # 0 is the next one in the file, -1 the end
+            position = following or position + _TAG.size + size

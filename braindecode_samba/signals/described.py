@@ -46,6 +46,7 @@ class Recording(NamedTuple):
     bads: tuple[str, ...]
     groups: list[Any] | None  # which recording each window is of
     subjects: list[Any] | None  # and which person
+    band: tuple[float, float]  # edges of what filters left, Hz
 
 
 def read_recordings(X: Any, exclude: str | Collection[str]) -> list[Recording] | None:
@@ -127,8 +128,15 @@ def _read_epochs(epochs: mne.BaseEpochs, exclude: str | Collection[str]) -> Reco
     groups = None if table is None else _joined(table, _RECORDING_COLUMNS)
     people = [(column,) for column in _PERSON_COLUMNS]
     subjects = None if table is None else _joined(table, people)
-    recording = Recording(x, None, channels, info["sfreq"], (), groups, subjects)
+    recording = Recording(
+        x, None, channels, info["sfreq"], (), groups, subjects, band_of(info)
+    )
     return _without(recording, info["bads"], exclude)
+
+
+def band_of(info: mne.Info) -> tuple[float, float]:
+    """Edges in Hz of what filters have left, as far as MNE knows."""
+    return float(info["highpass"] or 0), float(info["lowpass"] or info["sfreq"] / 2)
 
 
 def data_of(epochs: mne.BaseEpochs, rows: list[int]) -> NDArray[Any]:
@@ -243,6 +251,7 @@ def _read_dataset(
         (),
         groups,
         subjects,
+        band_of(source.info),
     )
     return _without(recording, source.info["bads"], exclude)
 

@@ -69,6 +69,8 @@ class Windows:
         Which person, likewise.
     bads : tuple of str
         Channels that were left out.
+    band : tuple of float, or None
+        Edges of what filters have left, Hz, where somebody says so.
     """
 
     x: NDArray[np.float32]
@@ -81,6 +83,7 @@ class Windows:
     groups: NDArray[Any] | None = None
     subjects: NDArray[Any] | None = None
     bads: tuple[str, ...] = ()
+    band: tuple[float, float] | None = None
 
     @property
     def chs_info(self) -> list[dict[str, Any]] | None:
@@ -322,6 +325,10 @@ def _merge(recordings: list[Recording], declared: Declared) -> Windows:
             [recording.subjects for recording in recordings], "subjects"
         ),
         bads=tuple(dict.fromkeys(bad for one in recordings for bad in one.bads)),
+        band=(
+            max(one.band[0] for one in recordings),
+            min(one.band[1] for one in recordings),
+        ),
     )
 
 

@@ -35,7 +35,7 @@ class SimulatedMotorImagery(BaseDataset):
     """Motor imagery for MOABB that needs no download.
 
     Each run is `EEGSimulator.raw`, made anew in less than a second a subject whenever
-    MOABB asks.  `code`, under which MOABB files its scores, ends in a hash of all
+    MOABB asks.  ``code``, under which MOABB files its scores, ends in a hash of all
     settings, the electrodes' places and this package's version: sets that differ
     never share a score.
 

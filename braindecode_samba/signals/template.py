@@ -1,8 +1,8 @@
 """The template head: what a channel name means in it, and its frames.
 
-Names are read as recordings write them and looked up in one template, colin27 as it
-ships with MNE, in MNE's head frame and in metres.  Here are also the target electrodes
-of the spatial embedding.  Which position a channel has is in `positions`, tables are in
+Names are read as recordings write them and looked up in one template, colin27 [1]_ as
+it ships with MNE, in MNE's head frame and in metres.  Here are also the targets of the
+spatial embedding.  Which position a channel has is in `positions`, tables are in
 `montages`, fits of measured heads in `fitting`.
 
 References

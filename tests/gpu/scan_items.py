@@ -84,8 +84,9 @@ def copies(case: ScanCase, batch: int) -> tuple[ScanCase, Tensor]:
     """Case for a batch, and the factor of each of its samples."""
     if batch == 1:
         one = ScanCase(*(v if v.dim() == 1 else v[:1] for v in case))
-        return one, torch.ones(1)
-    scales = torch.tensor(SCALES[: batch // 4]).repeat_interleave(4)
+        return one, torch.ones(1, device=case.x.device)
+    scales = torch.tensor(SCALES[: batch // 4], device=case.x.device)
+    scales = scales.repeat_interleave(4)
 
     def repeat(value: Tensor, scaled: bool) -> Tensor:
         many = value.repeat(batch // 4, *[1] * (value.dim() - 1))
@@ -175,7 +176,9 @@ def worst_error(results: dict, truth: dict) -> tuple[float, str]:
 def compare_backends(plan: Plan, n_times: int, head_dim: int) -> list[Row]:
     """Every backend, dtype and batch against the recurrence at one length."""
     base = make_case(n_times, head_dim)
-    truth = reference_scan(base)
+    # the loop runs on the CPU; copies of gigabytes are made where they are used
+    truth = ScanResult(*(v.to(plan.device) for v in reference_scan(base)))
+    base = ScanCase(*(v.to(plan.device) for v in base))
     rows = []
     for batch in (1, 32):
         case, scales = copies(base, batch)
@@ -201,7 +204,8 @@ def kernel_alone(plan: Plan, n_times: int, head_dim: int, batch: int) -> list[Ro
 
     Nothing is demanded: the lengths at which it is wrong are to be known.
     """
-    case, _ = copies(make_case(n_times, head_dim), batch)
+    base = ScanCase(*(v.to(plan.device) for v in make_case(n_times, head_dim)))
+    case, _ = copies(base, batch)
     true = run_scan(case, plan.device, torch.float32, "torch")
     found = run_scan(case, plan.device, torch.float32, "kernel")
     error, where = worst_error(found, true)
