@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pandas as pd
 import pytest
 
+from braindecode_samba import load_montage
 from braindecode_samba.signals import EEGSimulator
 
 ROOT = Path(__file__).parents[1]
@@ -82,19 +84,33 @@ def test_the_first_decoder_of_the_site_runs(capsys):
     assert float(score) > 0.7
 
 
-def test_commands_of_pretraining_run(tmp_path):
+@pytest.fixture
+def path(tmp_path):
+    """The variable PATH, with what pip makes of the package's entry point."""
+    command = tmp_path / "bin" / "braindecode-samba"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m braindecode_samba "$@"\n')
+    command.chmod(0o755)
+    return os.pathsep.join([str(command.parent), os.environ["PATH"]])
+
+
+def test_a_fitted_decoder_reads_a_file(tmp_path, path):
+    pytest.importorskip("edfio")
+    (code,) = (code for code in blocks("bash") if "braindecode-samba decode" in code)
+    raw = EEGSimulator(list(load_montage("emotiv_epoc_14").names), sfreq=128).raw(1, 5)
+    raw.export(tmp_path / "recording.edf", verbose="error")
+    told = run(code, tmp_path, PATH=path)
+    assert "closed" in told
+    assert plt.imread(tmp_path / "eyes.png").std() > 0.01
+
+
+def test_commands_of_pretraining_run(tmp_path, path):
     (code,) = (code for code in blocks("bash") if "braindecode-samba prepare" in code)
     assert "--max-minutes 120" in code
     (tmp_path / "FOLDER").mkdir()
     for subject in (1, 2):
         raw = EEGSimulator(NAMES, sfreq=128).raw(subject, n_trials=5)
         raw.save(tmp_path / "FOLDER" / f"sub-0{subject}_eeg.fif", verbose="error")
-    # what pip makes of the entry point
-    command = tmp_path / "bin" / "braindecode-samba"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m braindecode_samba "$@"\n')
-    command.chmod(0o755)
-    path = os.pathsep.join([str(command.parent), os.environ["PATH"]])
     # the only word that is changed: two hours are too long for a test
     told = run(code.replace("minutes 120", "minutes 0.03"), tmp_path, PATH=path)
     assert "held out: sub-01" in told
