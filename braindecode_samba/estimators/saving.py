@@ -270,9 +270,11 @@ class SavedDecoder(SavedEstimator):
         sizes = {len(v) for v in learned.values() if isinstance(v, np.ndarray)}
         if sizes != {n_outputs}:
             raise ValueError(f"the network has {n_outputs} outputs, not {sizes}")
-        usage = known.usage
-        if known.alignment is None or known.seed is None or usage is None:
-            raise ValueError("alignment, seed or usage is missing")
+        n_updates, usage = known.n_updates, known.usage
+        if known.alignment is None or known.seed is None:
+            raise ValueError("alignment or seed is missing")
+        if n_updates is None or usage is None:
+            raise ValueError("n_updates or usage is missing")
         self._alignment = _unpack_alignment(known.alignment, tensors, n_outputs)
         targets = np.zeros((1, n_outputs)) if self._numbers else np.arange(n_outputs)
         net = build_net(self, module, self._net_params(learned, targets))
@@ -286,7 +288,7 @@ class SavedDecoder(SavedEstimator):
         if self._fitted_channels is not None:
             places = [channel["loc"][:3] for channel in self._fitted_channels]
             self._positions = np.array(places)
-        self._seed, self._n_updates = known.seed, known.n_updates or 0
+        self._seed, self._n_updates = known.seed, n_updates
         self._usage = Usage(usage.seconds, (usage.band[0], usage.band[1]), usage.places)
         self.evidence_ = None
         if known.evidence is not None:

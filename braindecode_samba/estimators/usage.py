@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from braindecode_samba.signals.heads import distinct_heads
 from braindecode_samba.signals.inputs import Windows
 from braindecode_samba.signals.template import target_names, target_positions
 
@@ -116,12 +117,7 @@ def _montages(windows: Windows) -> list[NDArray[np.float64]]:
     """Positions of the electrodes of each montage."""
     if windows.positions.ndim == 2:
         return [windows.positions]
-    mask = windows.ch_mask
-    found = {}
-    for row, places in enumerate(windows.positions):
-        measured = places if mask is None else places[mask[row]]
-        found[measured.tobytes()] = measured
-    return list(found.values())
+    return distinct_heads(windows.positions, windows.ch_mask)
 
 
 def _covered(positions: NDArray[np.float64]) -> NDArray[np.bool_]:

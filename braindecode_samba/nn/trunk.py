@@ -13,7 +13,7 @@ from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput
 from braindecode_samba.nn.spatial import CoordinateEmbedding
 from braindecode_samba.nn.unet import Encoder, Mediator
 from braindecode_samba.scan.traced import is_traced
-from braindecode_samba.signals.heads import refuse_no_head
+from braindecode_samba.signals.heads import distinct_heads, refuse_no_head
 
 LAYERS = (
     "spatial",
@@ -157,20 +157,20 @@ def _check_positions(pos: Tensor, x: Tensor | None, ch_mask: Tensor | None) -> N
             f"pos has positions for {pos.shape[0]} windows and x has {x.shape[0]}; "
             "pass as many, or one set of shape (channels, 3)"
         )
-    heads = list(pos) if pos.dim() == 3 else [pos]
+    # to the CPU once, and each head once: this is part of every pass
+    places = pos.detach().double().cpu()
+    places = places if places.dim() == 3 else places.unsqueeze(0)
+    present = torch.ones(places.shape[:2], dtype=torch.bool)
     if ch_mask is not None and ch_mask.shape[-1] == pos.shape[-2]:
-        shape = torch.broadcast_shapes(pos.shape[:-1], ch_mask.shape)
-        places, present = pos.expand(*shape, 3), ch_mask.expand(shape)
-        if len(shape) == 1:
-            places, present = places.unsqueeze(0), present.unsqueeze(0)
-        heads = [head[mask] for head, mask in zip(places, present, strict=True)]
-    if not all(bool(torch.isfinite(head).all()) for head in heads):
+        shape = torch.broadcast_shapes(places.shape[:2], ch_mask.shape)
+        places, present = places.expand(*shape, 3), ch_mask.cpu().expand(shape)
+    if not bool(torch.isfinite(places[present]).all()):
         raise ValueError(
             "pos has a NaN or infinite entry; give every present channel a position in "
             "metres, or mark it absent in ch_mask"
         )
-    for head in heads:
-        refuse_no_head(head.detach().double().cpu().numpy())
+    for head in distinct_heads(places.numpy(), present.numpy()):
+        refuse_no_head(head)
 
 
 class Trunk(nn.Module):

@@ -30,6 +30,30 @@ _FAR = 0.07  # metres, of any electrode, behind the best fit
 _DOUBTFUL = re.compile(r"[a-z][A-Z].*|[Tt][12]")
 
 
+def distinct_heads(
+    positions: NDArray[np.float64], present: NDArray[np.bool_] | None = None
+) -> list[NDArray[np.float64]]:
+    """Places of each head once, as windows of a recording share theirs.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n_windows, n_chans, 3)
+        Of each window.
+    present : ndarray of bool, shape (n_windows, n_chans), optional
+        Which channels are there.
+
+    Returns
+    -------
+    list of ndarray, each (n, 3)
+        In the order in which they come.
+    """
+    found = {}
+    for row, places in enumerate(positions):
+        head = places if present is None else places[present[row]]
+        found[head.tobytes()] = head
+    return list(found.values())
+
+
 def refuse_other_units(points: NDArray[np.float64]) -> None:
     """Refuse places, shape (n, 3), that are far beyond metres.
 
