@@ -3,9 +3,11 @@
 What a single module alone needs stays in its test file.
 """
 
+import importlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -89,3 +91,12 @@ def make_eeg():
         return torch.tensor(signals, dtype=torch.float32)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def load():
+    """Import one of the scripts of `examples/experiments`, which import each other."""
+    scripts = str(Path(__file__).parents[1] / "examples" / "experiments")
+    sys.path.insert(0, scripts)
+    yield importlib.import_module
+    sys.path.remove(scripts)

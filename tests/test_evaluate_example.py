@@ -3,9 +3,7 @@
 Whole runs are on made-up trials, in the file that the command keeps beside its table.
 """
 
-import importlib
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +15,8 @@ pytest.importorskip(
     "moabb", reason='needs MOABB: pip install "braindecode-samba[moabb]"'
 )
 
-_SCRIPTS = Path(__file__).parents[1] / "examples" / "experiments"
 _FOLDER = os.environ.get("BRAINDECODE_SAMBA_DATA")
 NAMES = ["FC3", "FC4", "C3", "Cz", "C4", "CP3", "CP4"]
-
-
-@pytest.fixture(scope="module")
-def load():
-    """Import one of the scripts."""
-    sys.path.insert(0, str(_SCRIPTS))
-    yield importlib.import_module
-    sys.path.remove(str(_SCRIPTS))
 
 
 @pytest.fixture(scope="module")

@@ -27,14 +27,6 @@ SFREQ = 128
 
 
 @pytest.fixture(scope="module")
-def load():
-    """Import one of the scripts."""
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-
-
-@pytest.fixture(scope="module")
 def command(load):
     return load("evaluate_paradigms")
 

@@ -6,8 +6,6 @@ On made-up trials in the files that they keep; what they cut of real recordings 
 
 import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,19 +25,10 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
 plt = importlib.import_module("matplotlib.pyplot")
 
-SCRIPTS = Path(__file__).parents[1] / "examples" / "experiments"
 NAMES = ["FC3", "FC4", "C3", "Cz", "C4", "T7", "T8"]
 ELECTRODES_64 = (
     "Fp1 Fp2 F7 F3 Fz F4 F8 T7 C3 Cz C4 T8 P7 P3 Pz P4 P8 O1 O2 FC5 FC1 FC2 FC6 CP5"
 ).split()
-
-
-@pytest.fixture(scope="module")
-def load():
-    """Import one of the scripts."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield importlib.import_module
-    sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,7 @@
 """Pretrainings of equal cost, the people they see, and what features are worth."""
 
-import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +15,7 @@ pytest.importorskip(
     "pyriemann", reason='needs pyRiemann: pip install "braindecode-samba[benchmarks]"'
 )
 
-FOLDER = Path(__file__).parents[1] / "examples" / "experiments"
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
-
-
-@pytest.fixture(scope="module")
-def load():
-    """Import one of the scripts."""
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
 
 
 @pytest.fixture(scope="module")
