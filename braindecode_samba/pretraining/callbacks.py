@@ -21,8 +21,6 @@ from braindecode_samba.pretraining.state import (
     save_training_state,
 )
 
-__all__ = ["CSVLog", "MaskingSchedule", "OneCycle", "TrainingCheckpoint"]
-
 
 class OneCycle(Callback):
     """Learning rate up and down once in a run, a step a batch.

@@ -15,8 +15,6 @@ from braindecode_samba.pretraining.environment import name_hardware
 from braindecode_samba.pretraining.net import SAMBAPretrainer
 from braindecode_samba.pretraining.store import WindowStore
 
-__all__ = ["write_card"]
-
 _CURVE = (
     "train_loss",
     "valid_loss",

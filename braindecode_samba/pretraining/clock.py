@@ -13,8 +13,6 @@ from tqdm import tqdm
 
 from braindecode_samba.pretraining.state import count_batches, save_training_state
 
-__all__ = ["Clock"]
-
 _TOLD = ("train_loss", "valid_loss", "valid_time", "probe_auc")
 
 

@@ -42,8 +42,6 @@ from braindecode_samba.pretraining.state import load_training_state
 from braindecode_samba.pretraining.windows import as_dataset
 from braindecode_samba.signals.inputs import Channels, RandomState
 
-__all__ = ["SAMBAPretrainer"]
-
 _MAX_GRADIENT_NORM = 1.0
 _PARTS = ("time", "frequency", "envelope")
 

@@ -26,8 +26,6 @@ from braindecode_samba.pretraining.choice import Masking
 from braindecode_samba.pretraining.losses import TimeFrequencyLoss
 from braindecode_samba.pretraining.saving import write_checkpoint
 
-__all__ = ["VALIDATION", "MaskedReconstruction", "Rebuilder"]
-
 # the epoch of validation masks, which are the same ones after every epoch
 VALIDATION = 0
 

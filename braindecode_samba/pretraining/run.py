@@ -51,8 +51,6 @@ from braindecode_samba.pretraining.watching import (
     SpatialWeights,
 )
 
-__all__ = ["pretrain"]
-
 _CONFIG = "pretrain.json"
 
 

@@ -24,8 +24,6 @@ from braindecode_samba.pretraining.drawing import (
     rebuild_window,
 )
 
-__all__ = ["LinearProbe", "ReconstructionFigure", "SpatialWeights"]
-
 _FOLDS = 5
 
 

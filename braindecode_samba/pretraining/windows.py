@@ -19,8 +19,6 @@ from torch.utils.data import Dataset
 from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput, min_times, rate_ratio
 from braindecode_samba.signals.inputs import Channels, Windows, read_windows
 
-__all__ = ["WindowDataset", "as_dataset"]
-
 
 class _Part(Protocol):
     """Windows of one montage and rate."""

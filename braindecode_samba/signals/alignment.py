@@ -21,8 +21,6 @@ from braindecode_samba.signals.declared import as_names
 from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
-__all__ = ["RecordingAligner"]
-
 _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.io.Raw"
 # a Raw is one recording and has no name of its own
 _RAW: Hashable = "raw"

@@ -36,8 +36,6 @@ from braindecode_samba.signals.described import (
 )
 from braindecode_samba.signals.template import describe_channels
 
-__all__ = ["Windows", "read_windows"]
-
 Rows = slice | NDArray[np.intp]
 RandomState = int | np.random.RandomState | None
 

@@ -16,8 +16,6 @@ from sklearn.utils import check_consistent_length, check_random_state
 from braindecode_samba.signals.inputs import RandomState, Windows
 from braindecode_samba.signals.montages import check_positions
 
-__all__ = ["mirror_channels", "mirror_windows", "mirrored_too"]
-
 
 def mirror_channels(positions: ArrayLike, tolerance: float = 0.02) -> NDArray[np.int64]:
     """Find the channel on the other side of the head for each channel.

@@ -20,8 +20,6 @@ from braindecode_samba.signals.simulation import (
     places_of,
 )
 
-__all__ = ["ResponseSimulator"]
-
 Trials = tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.integer], mne.Info]
 
 # electrode above, distance from the centre in head radii, A m where the wave is 1
