@@ -9,8 +9,7 @@ import mne
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, check_random_state, check_scalar
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
@@ -20,12 +19,13 @@ from braindecode_samba.signals.described import describes_itself
 from braindecode_samba.signals.inputs import (
     Channels,
     RandomState,
+    TakesWindows,
     Windows,
     read_windows,
 )
 
 
-class WindowEstimator(BaseEstimator):
+class WindowEstimator(TakesWindows):
     """Base of all estimators: how windows are read and checked.
 
     Fitted ones know `n_features_in_` (channels), `n_times_` and `sfreq_`.
@@ -39,13 +39,6 @@ class WindowEstimator(BaseEstimator):
     model_params: Mapping[str, Any] | None
     batch_size: int
     verbose: int
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
 
     def _read(self, X: Any, y: ArrayLike | None = None, **told: Any) -> Windows:
         windows = read_windows(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags, check_array, check_scalar
+from sklearn.utils import check_array, check_scalar
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -32,7 +32,7 @@ from braindecode_samba.estimators.interrupts import (
 )
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import robust_scale
-from braindecode_samba.signals.inputs import RandomState
+from braindecode_samba.signals.inputs import RandomState, TakesWindows
 
 
 class _SeededNet(ClassifierMixin, BaseEstimator):
@@ -231,7 +231,7 @@ class ProbeNet(_SeededNet):
         )
 
 
-class BraindecodeNet(_SeededNet):
+class BraindecodeNet(TakesWindows, _SeededNet):
     """A network of braindecode's, from scratch, on windows of any unit.
 
     Each window is centred by channel and divided by one robust scale, as SAMBA does it;
@@ -290,13 +290,6 @@ class BraindecodeNet(_SeededNet):
         self.weight_decay = weight_decay
         self.device = device
         self.random_state = random_state
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
 
     def _inputs(self, X: ArrayLike) -> NDArray[np.float32]:
         x = torch.from_numpy(super()._inputs(X).copy())

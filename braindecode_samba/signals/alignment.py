@@ -12,13 +12,14 @@ from typing import Any, Self
 import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags, check_array, check_consistent_length, check_scalar
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_array, check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.annotated import BadSamples
 from braindecode_samba.signals.declared import as_names
 from braindecode_samba.signals.described import data_of, eeg_rows
+from braindecode_samba.signals.inputs import TakesWindows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
 _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.io.Raw"
@@ -26,7 +27,7 @@ _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.
 _RAW: Hashable = "raw"
 
 
-class RecordingAligner(TransformerMixin, BaseEstimator):
+class RecordingAligner(TransformerMixin, TakesWindows):
     r"""Whiten each recording by the mean covariance of its own windows.
 
     Euclidean alignment [ea]_: with :math:`R` the mean over a recording's windows of
@@ -94,13 +95,6 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         self.floor = floor
         self.group_column = group_column
         self.window_seconds = window_seconds
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
 
     def fit(self, X: Any, y: None = None, *, groups: ArrayLike | None = None) -> Self:
         """Measure the mean covariance of each recording.
