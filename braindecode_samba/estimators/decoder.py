@@ -304,13 +304,12 @@ class Decoder(DecoderSettings, SavedDecoder):
         targets: NDArray[Any],
     ) -> pd.DataFrame:
         weight = getattr(net.criterion_, "weight", None)
-        people = windows.groups if windows.subjects is None else windows.subjects
         return solve_head(
             net.module_,
             windows,
             targets,
             self.batch_size,
-            people=people,
+            people=windows.people,
             recordings=windows.groups if alignment.mode == "whiten" else None,
             weights=None if weight is None else weight.cpu().double().numpy(),
         )

@@ -275,7 +275,7 @@ def _split(
     """Who is trained on and who is held out: people apart where they are known."""
     if share is None:
         return slice(None), None
-    people = windows.groups if windows.subjects is None else windows.subjects
+    people = windows.people
     rows = np.arange(len(targets))
     if people is not None and len(np.unique(people)) > 1:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)

@@ -102,6 +102,11 @@ class Windows:
             return None
         return describe_channels(self.names, self.positions)
 
+    @property
+    def people(self) -> NDArray[Any] | None:
+        """Who each window is of: the recordings where nobody knows persons."""
+        return self.groups if self.subjects is None else self.subjects
+
     def select(self, rows: Rows) -> "Windows":
         """Take some of the windows, without targets."""
         positions, mask = self.positions, self.ch_mask

@@ -153,7 +153,7 @@ def mirrored_too(
         )
     partners = mirror_channels(windows.positions)
     mirrored = np.array([pairs.get(label, label) for label in labels.tolist()])
-    people = windows.groups if windows.subjects is None else windows.subjects
+    people = windows.people
     return replace(
         windows,
         x=_in_pairs(windows.x, windows.x[:, partners]),
