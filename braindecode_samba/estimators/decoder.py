@@ -7,8 +7,6 @@
 
 import copy
 import functools
-import os
-from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,7 +29,7 @@ from braindecode_samba.estimators.base import (
     samples,
 )
 from braindecode_samba.estimators.callbacks import copy_where_possible
-from braindecode_samba.estimators.finetuning import Finetune, freeze
+from braindecode_samba.estimators.finetuning import freeze
 from braindecode_samba.estimators.gradients import (
     build_net,
     train,
@@ -39,18 +37,17 @@ from braindecode_samba.estimators.gradients import (
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.saving import SavedDecoder
-from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.estimators.targets import required
 from braindecode_samba.estimators.usage import Usage
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
-from braindecode_samba.signals.inputs import Channels, RandomState, Windows
+from braindecode_samba.signals.inputs import Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
 
 
-class Decoder(DecoderSettings, SavedDecoder):
+class Decoder(SavedDecoder):
     """Base of classifier and regressor.
 
     Subclasses say what a fit learns from y and how y becomes targets of the net.
@@ -61,55 +58,6 @@ class Decoder(DecoderSettings, SavedDecoder):
     __metadata_request__fit: ClassVar = {"groups": True, "subjects": True}
     __metadata_request__predict: ClassVar = {"groups": True}
     __metadata_request__score: ClassVar = {"groups": True}
-
-    def __init__(
-        self,
-        *,
-        ch_names: Sequence[str] | None = None,
-        chs_info: Channels | None = None,
-        sfreq: float | None = None,
-        exclude: str | Collection[str] = "bads",
-        positions: str = "checked",
-        align: str | bool = "auto",
-        mirror: Mapping[Any, Any] | None = None,
-        montages: Sequence[str | Sequence[str]] = (),
-        checkpoint: str | os.PathLike[str] | None = "samba-e",
-        start: str = "solved",
-        max_epochs: int = 0,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        weight_decay: float = 1e-2,
-        model_params: Mapping[str, Any] | None = None,
-        finetune: Finetune = "all",
-        trunk_lr_factor: float = 1.0,
-        callbacks: Any = None,
-        validation_split: float | None = None,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        self.ch_names = ch_names
-        self.chs_info = chs_info
-        self.sfreq = sfreq
-        self.exclude = exclude
-        self.positions = positions
-        self.align = align
-        self.mirror = mirror
-        self.montages = montages
-        self.checkpoint = checkpoint
-        self.start = start
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.model_params = model_params
-        self.finetune = finetune
-        self.trunk_lr_factor = trunk_lr_factor
-        self.callbacks = callbacks
-        self.validation_split = validation_split
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
 
     @property
     def model_(self) -> SAMBA:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-import skorch
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,6 +38,7 @@ from braindecode_samba.estimators.aligning import Alignment, Person
 from braindecode_samba.estimators.base import WindowEstimator
 from braindecode_samba.estimators.gradients import build_net
 from braindecode_samba.estimators.packing import pack, unpack
+from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.usage import Usage
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
@@ -224,11 +224,8 @@ class SavedEstimator(WindowEstimator):
         raise NotImplementedError
 
 
-class SavedDecoder(SavedEstimator):
+class SavedDecoder(DecoderSettings, SavedEstimator):
     """Base of decoders: net, alignment and evidence are saved too."""
-
-    _net_class: ClassVar[type[skorch.NeuralNet]]
-    _numbers: ClassVar[bool]
 
     def _known(self) -> tuple[Known, dict[str, Tensor]]:
         known, _ = super()._known()

@@ -202,21 +202,9 @@ class RecordingAligner(TransformerMixin, TakesWindows):
         return self.fit(X, groups=groups).transform(X, groups=groups)
 
     def _check_settings(self) -> None:
-        check_scalar(
-            self.floor,
-            "floor",
-            Real,
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
-        check_scalar(
-            self.window_seconds,
-            "window_seconds",
-            Real,
-            min_val=0,
-            include_boundaries="neither",
-        )
+        inside: dict[str, Any] = {"min_val": 0, "include_boundaries": "neither"}
+        check_scalar(self.floor, "floor", Real, max_val=1, **inside)
+        check_scalar(self.window_seconds, "window_seconds", Real, **inside)
 
     def _read(
         self, X: Any, groups: ArrayLike | None, *, cut: bool
