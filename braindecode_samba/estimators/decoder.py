@@ -31,8 +31,8 @@ from braindecode_samba.estimators.base import (
 from braindecode_samba.estimators.callbacks import copy_where_possible
 from braindecode_samba.estimators.finetuning import freeze
 from braindecode_samba.estimators.gradients import (
+    Training,
     build_net,
-    train,
     train_once,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
@@ -123,7 +123,7 @@ class Decoder(SavedDecoder):
             net.initialize()
             report = self._prepare(net.module_, aligned, checkpoint)
             solve = functools.partial(self._solve, net, alignment)
-            evidence = train(self, net, aligned, targets, seed, solve)
+            evidence = Training(self, net, aligned, targets, seed).run(solve)
         self._adopt(net, own, learned, seed, report)
         self._alignment, self._usage = alignment, Usage.learn(windows)
         self.evidence_ = evidence
