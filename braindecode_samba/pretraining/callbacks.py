@@ -4,14 +4,13 @@ What looks at a run without changing it is in `braindecode_samba.pretraining.wat
 progress bar, early stopping and TensorBoard are skorch's own.
 """
 
-import csv
-import io
 import math
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
 from skorch.callbacks import Callback
 
 from braindecode_samba._paths import write_whole
@@ -225,17 +224,11 @@ class CSVLog(Callback):
 
     def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
         """Write all epochs."""
-        rows = [
-            {key: value for key, value in row.items() if key != "batches"}
-            for row in net.history
-        ]
-        columns = dict.fromkeys(key for row in rows for key in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
         if getattr(net, "process_", (0, 1))[0] == 0:
-            write_whole(Path(self.path), text.getvalue().encode())
+            # as they are: pandas would make floats of whole numbers beside gaps
+            table = pd.DataFrame(net.history.to_list(), dtype=object)
+            text = table.drop(columns="batches").to_csv(index=False)
+            write_whole(Path(self.path), text.encode())
 
 
 def _cosine(start: float, end: float, way: float) -> float:
