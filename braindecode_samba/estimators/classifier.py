@@ -141,6 +141,8 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     _net_class = InterruptibleClassifier
     _numbers = False
     _learned = ("classes_",)
+    _metric = staticmethod(accuracy_score)
+    score = CalibratedDecoder.score
     __metadata_request__predict_proba: ClassVar = {"groups": True}
     __metadata_request__decision_function: ClassVar = {"groups": True}
 
@@ -211,14 +213,10 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like, shape (n,), optional
-            Labels; None takes those of a data set of braindecode.
+        X, y, groups
+            As for `fit`.
         classes : array-like, optional
             All labels that will ever come, in the first call; None: those in y.
-        groups : array-like, shape (n,), optional
-            As for `fit`.
 
         Returns
         -------
@@ -280,10 +278,8 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, of any electrodes, rate and length if they are no arrays.
-        groups : array-like, shape (n,), optional
-            As for `fit`; without any, these windows are one recording.
+        X, groups
+            As for `predict_proba`.
 
         Returns
         -------
@@ -320,10 +316,8 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, of any electrodes, rate and length if they are no arrays.
-        groups : array-like, shape (n,), optional
-            As for `fit`; without any, these windows are one recording.
+        X, groups
+            As for `predict_proba`.
 
         Returns
         -------
@@ -332,35 +326,6 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
         """
         best = self._outputs(X, groups).argmax(axis=1)
         return self.classes_[best]
-
-    def score(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-    ) -> float:
-        """Accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like
-            The truth.
-        sample_weight : array-like, shape (n,), optional
-            Weights of the windows.
-        groups : array-like, shape (n,), optional
-            As for `predict`.
-
-        Returns
-        -------
-        float
-            Score.
-        """
-        found = self.predict(X, groups=groups)
-        return float(accuracy_score(y, found, sample_weight=sample_weight))
 
 
 def as_labels(y: ArrayLike) -> NDArray[Any]:

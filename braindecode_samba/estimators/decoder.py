@@ -7,6 +7,7 @@
 
 import copy
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,6 +59,8 @@ class Decoder(SavedDecoder):
     __metadata_request__fit: ClassVar = {"groups": True, "subjects": True}
     __metadata_request__predict: ClassVar = {"groups": True}
     __metadata_request__score: ClassVar = {"groups": True}
+
+    _metric: ClassVar[Callable[..., Any]]
 
     @property
     def model_(self) -> SAMBA:
@@ -138,7 +141,7 @@ class Decoder(SavedDecoder):
         Parameters
         ----------
         X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
+            As for `predict`.
         groups : array-like, shape (n,), optional
             As for `fit`; without any, what is predicted without groups is meant.
 
@@ -335,6 +338,33 @@ class Decoder(SavedDecoder):
             return outputs
         level = self.model_.final_layer.bias.detach().cpu().numpy()
         return alignment.centre(outputs, keys, level)
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> float:
+        """Score predictions: accuracy of labels, R2 of numbers.
+
+        Parameters
+        ----------
+        X, groups
+            As for `predict`.
+        y : array-like
+            The truth.
+        sample_weight : array-like, shape (n,), optional
+            Weights of the windows.
+
+        Returns
+        -------
+        float
+            Score.
+        """
+        found = self.predict(X, groups=groups)
+        return float(self._metric(y, found, sample_weight=sample_weight))
 
     def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
         """Turn outputs into probabilities, or values in the unit of y."""
