@@ -120,6 +120,7 @@ class Decoder(SavedDecoder):
         if len(self.montages):
             windows, rows = thinned_too(windows, self.montages)
             targets = targets[rows]
+        usage = Usage.learn(windows)
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
         with seeded(seed):
@@ -128,7 +129,7 @@ class Decoder(SavedDecoder):
             solve = functools.partial(self._solve, net, alignment)
             evidence = Training(self, net, aligned, targets, seed).run(solve)
         self._adopt(net, own, learned, seed, report)
-        self._alignment, self._usage = alignment, Usage.learn(windows)
+        self._alignment, self._usage = alignment, usage
         self.evidence_ = evidence
         return self
 
@@ -206,6 +207,7 @@ class Decoder(SavedDecoder):
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
         net = self._build_net(windows, learned, targets, checkpoint)
+        usage = Usage.learn(windows)
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
         with seeded(seed):
@@ -214,7 +216,7 @@ class Decoder(SavedDecoder):
         batch = samples(aligned, default_positions(windows))
         train_once(net, batch, targets, seed + 1)
         self._adopt(net, windows, learned, seed, report)
-        self._alignment, self._usage = alignment, Usage.learn(windows)
+        self._alignment, self._usage = alignment, usage
         self.evidence_ = None
         self._n_updates = 1
         return self

@@ -259,6 +259,8 @@ class SavedDecoder(DecoderSettings, SavedEstimator):
             raise ValueError("alignment or seed is missing")
         if n_updates is None or usage is None:
             raise ValueError("n_updates or usage is missing")
+        if not usage.band[0] < usage.band[1]:
+            raise ValueError(f"its band is {usage.band}")
         self._alignment = _unpack_alignment(known.alignment, tensors, n_outputs)
         targets = np.zeros((1, n_outputs)) if self._numbers else np.arange(n_outputs)
         net = build_net(self, module, self._net_params(learned, targets))
