@@ -126,7 +126,7 @@ def _read(
             info = info or epochs.pick("eeg").info
             X = epochs.get_data("eeg", verbose="error")[..., : recipe.n_times]
             parts.append((X.astype(np.float32), labels, subject))
-    return join_windows(parts, info)
+    return join_windows(recipe, parts, dataset.code, info)
 
 
 @contextlib.contextmanager
