@@ -1,7 +1,7 @@
 """`SAMBAClassifier`: labels of windows."""
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,11 +16,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from braindecode_samba.estimators.calibration import CalibratedDecoder
-from braindecode_samba.estimators.finetuning import Finetune
 from braindecode_samba.estimators.interrupts import InterruptibleClassifier
-from braindecode_samba.signals.inputs import Channels, RandomState
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     """Classify windows of EEG with SAMBA.
 
@@ -146,58 +145,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     __metadata_request__predict_proba: ClassVar = {"groups": True}
     __metadata_request__decision_function: ClassVar = {"groups": True}
 
-    def __init__(
-        self,
-        *,
-        ch_names: Sequence[str] | None = None,
-        chs_info: Channels | None = None,
-        sfreq: float | None = None,
-        exclude: str | Collection[str] = "bads",
-        positions: str = "checked",
-        align: str | bool = "auto",
-        mirror: Mapping[Any, Any] | None = None,
-        montages: Sequence[str | Sequence[str]] = (),
-        checkpoint: str | os.PathLike[str] | None = "samba-e",
-        start: str = "solved",
-        max_epochs: int = 0,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        weight_decay: float = 1e-2,
-        model_params: Mapping[str, Any] | None = None,
-        finetune: Finetune = "all",
-        trunk_lr_factor: float = 1.0,
-        class_weight: Mapping[Any, float] | str | None = None,
-        callbacks: Any = None,
-        validation_split: float | None = None,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            ch_names=ch_names,
-            chs_info=chs_info,
-            sfreq=sfreq,
-            exclude=exclude,
-            positions=positions,
-            align=align,
-            mirror=mirror,
-            montages=montages,
-            checkpoint=checkpoint,
-            start=start,
-            max_epochs=max_epochs,
-            lr=lr,
-            batch_size=batch_size,
-            weight_decay=weight_decay,
-            model_params=model_params,
-            finetune=finetune,
-            trunk_lr_factor=trunk_lr_factor,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    class_weight: Mapping[Any, float] | str | None = None
 
     def partial_fit(
         self,

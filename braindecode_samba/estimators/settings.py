@@ -1,7 +1,7 @@
 """Settings that classifier and regressor share, and which of them go together."""
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,65 +11,28 @@ from sklearn.utils import check_scalar
 from braindecode_samba.estimators.base import WindowEstimator, choose_device
 from braindecode_samba.estimators.callbacks import as_list, check_watchers
 from braindecode_samba.estimators.finetuning import Finetune, check_finetune
-from braindecode_samba.signals.inputs import Channels, RandomState
 
 STARTS = ("solved", "random")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DecoderSettings(WindowEstimator):
     """Base of decoders that holds their settings, see `SAMBAClassifier`."""
 
     _net_class: ClassVar[type[skorch.NeuralNet]]
     _numbers: ClassVar[bool]
 
-    def __init__(
-        self,
-        *,
-        ch_names: Sequence[str] | None = None,
-        chs_info: Channels | None = None,
-        sfreq: float | None = None,
-        exclude: str | Collection[str] = "bads",
-        positions: str = "checked",
-        align: str | bool = "auto",
-        mirror: Mapping[Any, Any] | None = None,
-        montages: Sequence[str | Sequence[str]] = (),
-        checkpoint: str | os.PathLike[str] | None = "samba-e",
-        start: str = "solved",
-        max_epochs: int = 0,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        weight_decay: float = 1e-2,
-        model_params: Mapping[str, Any] | None = None,
-        finetune: Finetune = "all",
-        trunk_lr_factor: float = 1.0,
-        callbacks: Any = None,
-        validation_split: float | None = None,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        self.ch_names = ch_names
-        self.chs_info = chs_info
-        self.sfreq = sfreq
-        self.exclude = exclude
-        self.positions = positions
-        self.align = align
-        self.mirror = mirror
-        self.montages = montages
-        self.checkpoint = checkpoint
-        self.start = start
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.model_params = model_params
-        self.finetune = finetune
-        self.trunk_lr_factor = trunk_lr_factor
-        self.callbacks = callbacks
-        self.validation_split = validation_split
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    align: str | bool = "auto"
+    mirror: Mapping[Any, Any] | None = None
+    montages: Sequence[str | Sequence[str]] = ()
+    start: str = "solved"
+    max_epochs: int = 0
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    finetune: Finetune = "all"
+    trunk_lr_factor: float = 1.0
+    callbacks: Any = None
+    validation_split: float | None = None
 
     def _check_settings(self, *, in_passes: bool = True) -> None:
         """Refuse settings that can't be used, or not together.

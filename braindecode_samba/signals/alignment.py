@@ -6,6 +6,7 @@ windows is in `braindecode_samba.nn.scaling`.
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.
 _RAW: Hashable = "raw"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RecordingAligner(TransformerMixin, TakesWindows):
     r"""Whiten each recording by the mean covariance of its own windows.
 
@@ -85,16 +87,9 @@ class RecordingAligner(TransformerMixin, TakesWindows):
            [0., 0., 1.]])
     """
 
-    def __init__(
-        self,
-        *,
-        floor: float = FLOOR,
-        group_column: str | None = None,
-        window_seconds: float = 2.0,
-    ) -> None:
-        self.floor = floor
-        self.group_column = group_column
-        self.window_seconds = window_seconds
+    floor: float = FLOOR
+    group_column: str | None = None
+    window_seconds: float = 2.0
 
     def fit(self, X: Any, y: None = None, *, groups: ArrayLike | None = None) -> Self:
         """Measure the mean covariance of each recording.
