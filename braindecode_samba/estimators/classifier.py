@@ -33,7 +33,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     Parameters
     ----------
     ch_names : sequence of str, optional
-        Channels of X, in order.  Arrays need these or `chs_info`; mne.Epochs and
+        Channels of X, in order.  Arrays need these or ``chs_info``; mne.Epochs and
         windows of braindecode bring their own, which must not contradict.
     chs_info : sequence of dict, optional
         Channels with measured positions, as ``info["chs"]`` of MNE.
@@ -60,7 +60,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     checkpoint : str or path-like, optional
         Trained weights that the trunk starts from, see
         `braindecode_samba.load_checkpoint`; the head starts anew. None: random ones.
-        Options of the trunk are those of the checkpoint, and `model_params` must not
+        Options of the trunk are those of the checkpoint, and ``model_params`` must not
         contradict them.
     start : {"solved", "random"}
         Where the head begins: solved on the training windows
@@ -155,7 +155,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Train for one pass over X, at the constant rate `lr`.
+        """Train for one pass over X, at the constant rate ``lr``.
 
         ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 

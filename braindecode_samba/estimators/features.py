@@ -69,9 +69,9 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
     model : SAMBA, optional
-        Network to take as it is; it is copied.  None: `checkpoint`, or a random one.
+        Network to take as it is; it is copied.  None: ``checkpoint``, or a random one.
     checkpoint : str or path-like, optional
-        Trained weights, see `braindecode_samba.load_checkpoint`; `model` goes before.
+        Trained weights, see `braindecode_samba.load_checkpoint`; ``model`` goes before.
     model_params : dict, optional
         Arguments for the random `SAMBA`, or those that a checkpoint leaves open.
     random_state : int, RandomState instance or None

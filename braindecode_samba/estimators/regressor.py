@@ -55,7 +55,7 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Train for one pass over X, at the constant rate `lr`.
+        """Train for one pass over X, at the constant rate ``lr``.
 
         ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 

@@ -38,8 +38,8 @@ class RecordingAligner(TransformerMixin, TakesWindows):
     order and, as the root is symmetric, roughly their places.  The result has no unit:
     scaling a recording changes nothing.
 
-    Eigenvalues of :math:`R` below `floor` times the largest are taken as that, so that
-    directions in which nothing was recorded (average reference, bipolar chains,
+    Eigenvalues of :math:`R` below ``floor`` times the largest are taken as that, so
+    that directions in which nothing was recorded (average reference, bipolar chains,
     interpolated and dead channels) are not blown up.
 
     Parameters
@@ -103,7 +103,7 @@ class RecordingAligner(TransformerMixin, TakesWindows):
             Ignored.
         groups : array-like, shape (n,), optional
             Whose recording each window belongs to.  Arrays need it; Epochs may name
-            `group_column` instead; a Raw has none.
+            ``group_column`` instead; a Raw has none.
 
         Returns
         -------
