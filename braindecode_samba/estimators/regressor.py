@@ -39,6 +39,8 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
     _net_class = InterruptibleRegressor
     _numbers = True
     _learned = ("y_mean_", "y_scale_", "_y_shape")
+    _metric = staticmethod(r2_score)
+    score = CalibratedDecoder.score
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: y may have several columns."""
@@ -53,7 +55,7 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Train for one pass over X, at the constant rate `lr`.
+        """Train for one pass over X, at the constant rate ``lr``.
 
         ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
@@ -61,12 +63,8 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like, shape (n,) or (n, n_targets), optional
-            Targets; None takes those of a data set of braindecode.
-        groups : array-like, shape (n,), optional
-            As for `fit`.
+        X, y, groups
+            As for `fit`; y may have the shape (n,) or (n, n_targets).
 
         Returns
         -------
@@ -130,35 +128,6 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
     def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
         values = outputs * self.y_scale_ + self.y_mean_
         return values.reshape(len(outputs), *self._y_shape)
-
-    def score(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-    ) -> float:
-        """Coefficient of determination, R2.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like
-            The truth.
-        sample_weight : array-like, shape (n,), optional
-            Weights of the windows.
-        groups : array-like, shape (n,), optional
-            As for `predict`.
-
-        Returns
-        -------
-        float
-            Score.
-        """
-        found = self.predict(X, groups=groups)
-        return float(r2_score(y, found, sample_weight=sample_weight))
 
 
 def _check_numbers(y: ArrayLike) -> NDArray[np.float64]:

@@ -13,8 +13,6 @@ from torch.nn import functional as F
 from braindecode_samba.nn.heads import bandpass_filter
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 
-__all__ = ["LossParts", "LossSums", "TimeFrequencyLoss"]
-
 _NORMS = ("ortho", "backward")
 _REGIONS = ("all", "masked")
 _BANDS_HZ = ((4.0, 8.0), (8.0, 13.0), (13.0, 30.0))

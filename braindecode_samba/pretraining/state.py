@@ -20,8 +20,6 @@ from torch import Tensor
 from braindecode_samba._paths import hidden_parts, one_writer, write_whole
 from braindecode_samba.checkpoints.saving import as_bytes
 
-__all__ = ["has_training_state", "load_training_state", "save_training_state"]
-
 _INDEX = "training.json"
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import mne
 
-__all__ = ["OnBroken", "RecordingError", "open_recording", "recording_named"]
-
 # length of a tag's data, and where the next tag is
 _TAG = struct.Struct(">8xii")
 
