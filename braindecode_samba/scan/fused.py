@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from braindecode_samba.scan.fused_tile import Room, Tile
 from braindecode_samba.scan.layers import LayerStack
+from braindecode_samba.scan.products import multiply
 from braindecode_samba.scan.shares import Parameters, Places, Share, divide
 from braindecode_samba.scan.threads import run_in_threads
 from braindecode_samba.scan.tiles import State, tile_rows, tile_sizes
@@ -142,8 +143,9 @@ class _FusedStack(torch.autograd.Function):
 def _conv_after(u: Tensor, p: Parameters, before: Tensor) -> Tensor:
     """Last inputs of the convolution: the state that the next steps need."""
     taps, channels = before.shape[2:]
-    rows = p.in_proj[:, p.d_inner : p.d_inner + channels].transpose(1, 2).unsqueeze(1)
-    last = torch.matmul(u[:, :, max(0, u.shape[2] - taps) :], rows)
+    rows = p.in_proj[:, p.d_inner : p.d_inner + channels]
+    last = u[:, :, max(0, u.shape[2] - taps) :]
+    last = multiply(last.flatten(1, 2), rows).unflatten(1, last.shape[1:3])
     past = torch.cat([before, last], 2) if taps else before
     return past[:, :, past.shape[2] - taps :].contiguous()
 
