@@ -194,11 +194,11 @@ class TimeFrequencyLoss(nn.Module):
                 raise ValueError("region='masked' needs the mask: pass mask")
             counted = counted & ~(mask.unsqueeze(1) if mask.dim() == 2 else mask)
         if self.gamma:
-            # an absent channel may hold anything
-            target = target.masked_fill(~counts.unsqueeze(-1), 0.0)
-            envelope, n_powers = self._envelopes(
-                torch.where(counted, output, target), target, counted
-            )
+            # an absent channel may hold anything, and one that hides nothing is right
+            rows = counted.any(-1)
+            target, judged = target[rows], counted[rows]
+            completed = torch.where(judged, output[rows], target)
+            envelope, n_powers = self._envelopes(completed, target, judged)
         else:
             envelope = n_powers = error.new_zeros(())
         error = error.masked_fill(~counted, 0.0)
@@ -223,15 +223,13 @@ class TimeFrequencyLoss(nn.Module):
                 f"{_SMOOTHED}: pass longer ones, or gamma=0"
             )
         difference = self._log_power(completed) - self._log_power(target)
-        share = F.avg_pool1d(
-            counted.flatten(0, 1).to(difference.dtype), _SMOOTHED, _HOP
-        )
-        share = share.unsqueeze(1)  # (batch * channels, 1, values)
+        share = F.avg_pool1d(counted.to(difference.dtype), _SMOOTHED, _HOP)
+        share = share.unsqueeze(1)  # (rows, 1, values)
         return (difference.abs() * share).sum(), share.sum() * len(_BANDS_HZ)
 
     def _log_power(self, x: Tensor) -> Tensor:
-        """Log power of each band over time, (batch * channels, bands, values)."""
-        rows = x.flatten(0, 1).unsqueeze(1)
+        """Log power of each band over time, (rows, times) to (rows, bands, values)."""
+        rows = x.unsqueeze(1)
         rows = rows if rows.dtype == torch.float64 else rows.float()
         # the filters are symmetric: convolution is correlation, and four times as fast
         # by Fourier transforms, forth and back
