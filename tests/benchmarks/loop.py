@@ -81,7 +81,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     bare = BareSteps(options.steps)
     with tempfile.TemporaryDirectory() as folder:
-        store = write_store(Path(folder) / "store", 1e8)
+        store = write_store(Path(folder) / "store", 3e7)
         corpus = Corpus([MontageAugmentation(store)])
         SAMBAPretrainer(
             masking=Masking(kind="regions", per_channel=True),
