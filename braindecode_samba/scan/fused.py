@@ -103,9 +103,6 @@ class _FusedStack(torch.autograd.Function):
         """Give the derivatives of all inputs."""
         u, y, r, *parameters = ctx.saved_tensors
         p = Parameters(*parameters)
-        # through the norm: g pulls on itself by -r^2 <g, dg> / n, and <g, dg> = <y, dy>
-        pull = r.square() * (y * dy).sum(-1, keepdim=True) / -p.d_inner
-        scaled = dy * r
         shares = ctx.shares
         dus = Places(shares, u, u.shape[3])
         dscan = torch.empty_like(dscan_after, memory_format=torch.contiguous_format)
@@ -117,8 +114,9 @@ class _FusedStack(torch.autograd.Function):
                     p,
                     u,
                     tiles,
-                    scaled,
-                    pull,
+                    y,
+                    r,
+                    dy,
                     dconv_after,
                     dscan_after,
                     du,
@@ -213,20 +211,18 @@ def _back(
     whole: Parameters,
     u: Tensor,
     kept: list[State],
+    y: Tensor,
+    r: Tensor,
     dy: Tensor,
-    pull: Tensor,
     dconv_after: Tensor,
     dscan_after: Tensor,
     du: Tensor,
     dscan: Tensor,
 ) -> tuple[Tensor, Parameters]:
-    """Take a share back through time: derivatives of inputs, state and parameters.
-
-    ``dy`` has the norm's factor in it.
-    """
+    """Take a share back through time: derivatives of inputs, state and parameters."""
     p = share.of_parameters(whole)
     features = share.features(whole)
-    u, dy, pull = (t[share.layers, share.windows] for t in (u, dy, pull))
+    u, y, r, dy = (t[share.layers, share.windows] for t in (u, y, r, dy))
     dconv_after = share.channels(whole, dconv_after)
     if share.heads.start:
         # B and C are everybody's: the first heads go back through them at the end
@@ -246,8 +242,12 @@ def _back(
         state = state[0], state[1].clone()
         own = Parameters(*(t[layers] for t in p))
         tile = Tile(u[*part, times], own, state, room, keep_starts=True)
+        factor, pulled = r[*part, times], dy[*part, times]
+        # through the norm: g pulls on itself by -r^2 <g, dg> / n, and <g, dg> = <y, dy>
+        pull = (y[*part, times] * pulled).sum(-1, keepdim=True)
+        pull *= factor.square() / -whole.d_inner
         du[*part, times], dstate, derivatives = tile.backward(
-            dy[*part, times], pull[*part, times], dstate
+            pulled * factor, pull, dstate
         )
         for total, derivative in zip(sums, derivatives, strict=True):
             total[layers] += derivative
