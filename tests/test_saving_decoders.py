@@ -270,6 +270,10 @@ def _changed(folder, target, change):
         (lambda e: e["alignment"].update(mode="scale"), "nothing needs"),
         (lambda e: e.pop("alignment"), "alignment"),
         (lambda e: e.update(evidence={"a": 1}), "estimator.evidence"),
+        (lambda e: e["evidence"]["data"][0].__setitem__(0, 999), "evidence is not"),
+        (lambda e: e["evidence"]["columns"].__setitem__(0, "x"), "features"),
+        (lambda e: e["evidence"]["data"].clear(), "evidence|tells of no"),
+        (lambda e: e["evidence"]["index_names"].clear(), "tells of no"),
     ],
 )
 def test_a_changed_file_is_refused_with_what_is_wrong(

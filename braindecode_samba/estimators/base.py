@@ -1,5 +1,6 @@
 """What all estimators share: how windows are read, checked and remembered."""
 
+import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import MODEL_SFREQ, min_times, recording_scale
+from braindecode_samba.signals.arrays import moving
 from braindecode_samba.signals.described import describes_itself
 from braindecode_samba.signals.inputs import (
     Channels,
@@ -70,6 +72,11 @@ class WindowEstimator(BaseEstimator):
                 f"model_params holds {', '.join(given)}: leave out what follows from "
                 "the data"
             )
+        if strange := sorted(set(params) - set(inspect.signature(SAMBA).parameters)):
+            raise TypeError(
+                f"model_params holds {', '.join(map(str, strange))}: pass arguments of "
+                "SAMBA"
+            )
         windows = self._read(
             X,
             y,
@@ -104,9 +111,10 @@ class WindowEstimator(BaseEstimator):
         return windows
 
     def _refuse_other_channels(self, X: Any) -> None:
-        if np.ndim(X) != 3 or 0 in np.shape(X):
+        shape: tuple[int, ...] = getattr(X, "shape", ())
+        if len(shape) != 3 or 0 in shape:
             return
-        n_chans, n_times = np.shape(X)[1:]
+        n_chans, n_times = shape[1], shape[2]
         if n_chans == self.n_features_in_:
             return
         advice = "pass these, or mne.Epochs with any electrodes"
@@ -177,7 +185,7 @@ def _refuse_short(windows: Windows, model_sfreq: float) -> None:
 
 
 def _refuse_flat(windows: Windows) -> None:
-    if not np.ptp(windows.x, axis=2).any():
+    if not moving(windows.x).any():
         raise ValueError(
             f"X does not move in any channel of its {len(windows.x)} windows: see "
             "whether the recording holds signals at all, and those that are meant"

@@ -8,17 +8,19 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import skorch
 from braindecode import EEGClassifier, EEGRegressor
 from skorch.callbacks import EarlyStopping
 from skorch.history import History
+from torch.utils.data import Subset
 
 __all__ = [
     "Interruptible",
     "InterruptibleClassifier",
     "InterruptibleRegressor",
+    "all_kept",
     "attributes_kept",
 ]
 
@@ -27,6 +29,8 @@ class Interruptible(skorch.NeuralNet):
     """What makes an interruption leave a net of skorch's; mix it in first."""
 
     _interruption: KeyboardInterrupt | None = None
+    # whether outputs are looked at after the last step, whose loss nobody sees
+    _checks_outputs: ClassVar[bool] = True
 
     def fit_loop(self, *args: Any, **kwargs: Any) -> Self:
         """Train, and remember why it ended."""
@@ -51,7 +55,7 @@ class Interruptible(skorch.NeuralNet):
         KeyboardInterrupt
             If the user stops it, or a callback other than `EarlyStopping` does.
         ValueError
-            If it comes to no finite loss.
+            If it comes to no finite loss, or to outputs that are none.
         """
         if not self.initialized_:
             self.initialize()
@@ -60,7 +64,7 @@ class Interruptible(skorch.NeuralNet):
             interruption, self._interruption = self._interruption, None
             if interruption is not None:
                 raise interruption
-            _refuse_divergence(self)
+            _refuse_divergence(self, args[0] if args else kwargs["X"])
         return self
 
 
@@ -87,6 +91,18 @@ def attributes_kept(net: skorch.NeuralNet) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def all_kept(*parts: object) -> Iterator[None]:
+    """Put all attributes of objects back unless all goes well."""
+    before = [dict(vars(part)) for part in parts]
+    try:
+        yield
+    except BaseException:
+        for part, state in zip(parts, before, strict=True):
+            vars(part).update(state)
+        raise
+
+
 def _stopped_early(net: skorch.NeuralNet) -> bool:
     """Whether skorch's own callback ended the training, which it does in this way."""
     return any(
@@ -95,10 +111,19 @@ def _stopped_early(net: skorch.NeuralNet) -> bool:
     )
 
 
-def _refuse_divergence(net: skorch.NeuralNet) -> None:
+def _refuse_divergence(net: skorch.NeuralNet, X: Any) -> None:
     loss = net.history[-1].get("train_loss", 0.0) if len(net.history) else 0.0
-    if not math.isfinite(loss):
-        raise ValueError(f"training diverged to a loss of {loss}: lower lr={net.lr:g}")
+    if not math.isfinite(loss) or (net._checks_outputs and not _says_numbers(net, X)):
+        raise ValueError(
+            f"training diverged, after a loss of {loss:g}: lower lr={net.lr:g}"
+        )
+
+
+def _says_numbers(net: skorch.NeuralNet, X: Any) -> bool:
+    dataset = net.get_dataset(X)
+    first = Subset(dataset, range(min(len(dataset), net.batch_size)))
+    (batch,) = net.get_iterator(first, training=False)
+    return bool(net.evaluation_step(batch, training=False).isfinite().all())
 
 
 @contextmanager

@@ -6,10 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 
 from braindecode_samba.estimators.calibration import CalibratedDecoder
 from braindecode_samba.estimators.interrupts import InterruptibleRegressor
+from braindecode_samba.estimators.targets import required
+from braindecode_samba.signals.arrays import as_numbers
+
+# squares of more overflow float32, in which networks compute
+_LARGEST = 1e18
 
 
 class SAMBARegressor(RegressorMixin, CalibratedDecoder):
@@ -157,16 +162,26 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
         float
             Score.
         """
+        y = _check_numbers(required(self, y))
         found = self.predict(X, groups=groups)
+        if y.size == found.size:
+            y = y.reshape(found.shape)
+        elif len(y) == len(found):
+            raise ValueError(
+                f"y has shape {y.shape}: pass {found.shape}, as in the fit"
+            )
         return float(r2_score(y, found, sample_weight=sample_weight))
 
 
 def _check_numbers(y: ArrayLike) -> NDArray[np.float64]:
-    numbers = check_array(
-        y, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="y"
-    )
+    numbers = as_numbers(y, "y").astype(np.float64)
     if numbers.ndim not in (1, 2):
         raise ValueError(f"y has shape {numbers.shape}: pass (n,) or (n, n_targets)")
+    if not (np.abs(numbers) < _LARGEST).all():
+        raise ValueError(
+            f"y holds NaN, infinity or numbers above {_LARGEST:g}: leave these windows "
+            "out, or pass y in another unit"
+        )
     return numbers
 
 

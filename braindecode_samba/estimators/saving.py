@@ -199,7 +199,7 @@ class SavedEstimator(WindowEstimator):
         except CheckpointError:
             raise
         # what a changed file makes of constructors can't be foreseen
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
                 f"{path} tells of no {cls.__name__} ({reason}): get the folder again"
@@ -294,6 +294,7 @@ class SavedDecoder(SavedEstimator):
         if known.evidence is not None:
             told = known.evidence.model_dump()
             self.evidence_ = pd.DataFrame.from_dict(told, orient="tight")
+            _refuse_other_evidence(self.evidence_, net.module_.final_layer.in_features)
         self.net_ = net
 
     def _net_params(
@@ -301,6 +302,15 @@ class SavedDecoder(SavedEstimator):
     ) -> dict[str, Any]:
         """Name the parameters of the net that depend on the targets."""
         raise NotImplementedError
+
+
+def _refuse_other_evidence(evidence: pd.DataFrame, n_features: int) -> None:
+    sizes, penalties = evidence["features"], evidence["penalty"]
+    fits = {"weight", "explained"} <= set(evidence) and sizes.dtype.kind == "i"
+    if not fits or sizes.sum() != n_features or not (sizes >= 0).all():
+        raise ValueError(f"its evidence is not that of {n_features} features")
+    if not (penalties > 0).all():
+        raise ValueError("its penalties are not above 0")
 
 
 def _pack_alignment(alignment: Alignment) -> tuple[_Alignment, dict[str, Tensor]]:

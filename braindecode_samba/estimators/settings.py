@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import skorch
@@ -11,6 +11,7 @@ from sklearn.utils import check_scalar
 from braindecode_samba.estimators.base import WindowEstimator, choose_device
 from braindecode_samba.estimators.callbacks import as_list, check_watchers
 from braindecode_samba.estimators.finetuning import Finetune, check_finetune
+from braindecode_samba.signals.arrays import check_number
 from braindecode_samba.signals.inputs import RandomState
 
 STARTS = ("solved", "random")
@@ -48,6 +49,12 @@ class DecoderSettings(WindowEstimator):
             raise ValueError(
                 f"align={self.align!r} is unknown: pass 'auto', True or False"
             )
+        if isinstance(self.montages, str) or not isinstance(self.montages, Sequence):
+            kind = type(self.montages).__name__
+            raise TypeError(
+                f"montages is a {kind}: pass a list of names of montages, or of lists "
+                "of electrodes"
+            )
         solved = self.start == "solved"
         # a solved head is trained already
         check_scalar(
@@ -63,21 +70,19 @@ class DecoderSettings(WindowEstimator):
                 f"start='solved' solves head='readings', and model_params has "
                 f"{kind!r}: leave it out, or pass start='random'"
             )
-        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
-        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
+        check_number(self.lr, "lr", min_val=0, include_boundaries="neither")
+        check_number(self.weight_decay, "weight_decay", min_val=0)
         check_finetune(self.finetune, self.checkpoint is not None)
-        check_scalar(
+        check_number(
             self.trunk_lr_factor,
             "trunk_lr_factor",
-            Real,
             min_val=0,
             include_boundaries="neither",
         )
         if self.validation_split is not None:
-            check_scalar(
+            check_number(
                 self.validation_split,
                 "validation_split",
-                Real,
                 min_val=0,
                 max_val=1,
                 include_boundaries="neither",

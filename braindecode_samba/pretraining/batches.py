@@ -14,11 +14,13 @@ Where the windows come from is no business of this file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset
 
@@ -141,8 +143,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.lengths = np.asarray(lengths, dtype=np.int64)
         if not len(self.lengths):
             raise ValueError("there are no windows to train on: pass at least one")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: pass at least 1")
+        check_scalar(batch_size, "batch_size", Integral, min_val=1)
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle

@@ -96,6 +96,8 @@ class SAMBAPretrainer(Rebuilder, Interruptible):
     (4, 3, 64)
     """
 
+    _checks_outputs = False  # the last steps are the smallest, and cost much
+
     def __init__(
         self,
         module: Any = SAMBAReconstructor,
