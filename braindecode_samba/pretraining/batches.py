@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_scalar
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset
 
@@ -143,7 +142,8 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.lengths = np.asarray(lengths, dtype=np.int64)
         if not len(self.lengths):
             raise ValueError("there are no windows to train on: pass at least one")
-        check_scalar(batch_size, "batch_size", Integral, min_val=1)
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r}: pass at least 1")
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle

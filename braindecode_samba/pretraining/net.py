@@ -96,8 +96,6 @@ class SAMBAPretrainer(Rebuilder, Interruptible):
     (4, 3, 64)
     """
 
-    _checks_outputs = False  # the last steps are the smallest, and cost much
-
     def __init__(
         self,
         module: Any = SAMBAReconstructor,
