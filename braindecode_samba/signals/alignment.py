@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from braindecode_samba.signals.annotated import BadSamples
 from braindecode_samba.signals.arrays import as_numbers, check_number
 from braindecode_samba.signals.broken import name_of, recording_named
-from braindecode_samba.signals.declared import as_names, refuse_odd_seconds
+from braindecode_samba.signals.declared import as_names
 from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
 
@@ -214,7 +214,12 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         check_number(
             self.floor, "floor", min_val=0, max_val=1, include_boundaries="neither"
         )
-        refuse_odd_seconds(window_seconds=self.window_seconds)
+        check_number(
+            self.window_seconds,
+            "window_seconds",
+            min_val=0,
+            include_boundaries="neither",
+        )
 
     def _read(
         self, X: Any, groups: ArrayLike | None, *, cut: bool

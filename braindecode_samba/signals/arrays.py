@@ -89,6 +89,8 @@ def check_number(value: Any, name: str, **limits: Any) -> None:
     ValueError, TypeError
         If it is none.
     """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value}: pass a number")
     check_scalar(value, name, Real, **limits)
     if not math.isfinite(value):
         raise ValueError(f"{name} == {value}, must be finite.")
