@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from braindecode_samba import (
@@ -48,6 +49,8 @@ BROKEN = {
     "lies on its side": (turned(50, (1, 0, 0)), "turned by 50 degrees"),
     "two plugs": (exchanged(("C3", "C4")), "contradict.*'C[34]' 1. cm, 'C[34]' 1. cm"),
     "three plugs": (exchanged(("F3", "P4"), ("T7", "T8")), "contradict"),
+    "two neighbours": (exchanged(("O1", "O2")), "exchange neighbours.*'O[12]' 6 cm"),
+    "just turned": (turned(31), "turned by 31 degrees"),
     "another order": (TRUE[::-1], "contradict|mirror|turned"),
     "ten times": (10 * TRUE, "not metres"),
     "a unit sphere": (TRUE / np.linalg.norm(TRUE, axis=1)[:, None], "not metres"),
@@ -115,6 +118,26 @@ def test_honest_heads_pass(name, axis, degrees, way, shift, size, seed):
     found = positions_from_chs_info(chs_info(places, names))
     single = [row for row, n in enumerate(names) if "-" not in n]
     np.testing.assert_array_equal(found[single], places[single])
+
+
+@pytest.mark.parametrize("name", ["standard_1020", "biosemi64", "easycap-M1"])
+def test_neighbours_that_are_exchanged_are_found_on_any_cap(name):
+    places = template_positions(name)
+    known = np.isfinite(positions_from_names(list(places), unknown="nan")).all(1)
+    names = [one for one, is_known in zip(places, known, strict=True) if is_known]
+    measured = np.array([places[one] for one in names])
+    apart = cdist(measured, measured)
+    found = []
+    for row in range(len(names)):
+        near = np.argsort(apart[row])
+        other = near[apart[row][near] > 0.045][0]
+        wrong = measured.copy()
+        wrong[[row, other]] = wrong[[other, row]]
+        try:
+            positions_from_chs_info(chs_info(wrong, names))
+        except ValueError:
+            found.append(row)
+    assert len(found) > 0.9 * len(names)
 
 
 def test_few_or_foreign_names_are_not_judged():

@@ -142,7 +142,8 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.lengths = np.asarray(lengths, dtype=np.int64)
         if not len(self.lengths):
             raise ValueError("there are no windows to train on: pass at least one")
-        if not isinstance(batch_size, Integral) or batch_size < 1:
+        number: Any = batch_size
+        if not isinstance(number, Integral) or number < 1:
             raise ValueError(f"batch_size={batch_size!r}: pass at least 1")
         self.batch_size = batch_size
         self.seed = seed
