@@ -4,10 +4,11 @@ Nothing is timed here.
 """
 
 import math
+import re
 
 import pytest
 import torch
-from benchmarks import _measure, tables
+from benchmarks import _measure, loop, tables, where
 from benchmarks.published import PublishedNetwork, published_scan
 from benchmarks.run import main
 from safetensors.torch import load_file
@@ -44,6 +45,13 @@ def ours(golden, state_dict):
     return SAMBAReconstructor.from_reference(
         doubles, golden["positions"], golden["target_positions"]
     )
+
+
+@pytest.fixture
+def threads_kept():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def relative_error(found, wanted):
@@ -189,3 +197,28 @@ def test_refusals_and_deaths_leave_the_next_measurement_alone():
         session.timeout = 600
         training = _measure.Case("network", 512, mode="training")
         assert session.peak(training, threads=1)["mb"] > 1
+
+
+@pytest.mark.usefixtures("threads_kept")
+def test_each_stage_of_a_step_stands_beside_its_limit(capsys, monkeypatch):
+    arguments = "where --threads 1 --rounds 1 --batch 2 --seconds 1"
+    monkeypatch.setattr("sys.argv", arguments.split())
+    where.main()
+    lines = capsys.readouterr().out.splitlines()
+    rows = {
+        cells[1].strip(): cells[2:]
+        for line in lines
+        if len(cells := line.split("|")) > 2
+    }
+    layers = [name for name in rows if "Mamba-2" in name]
+    assert len(layers) == 4
+    assert all(float(rows[name][0]) > 0 for name in layers)  # operations
+    assert all("%" in share for name in layers for share in rows[name][4:6])
+    assert "in all" in rows["whole step"][2]
+
+
+@pytest.mark.usefixtures("threads_kept")
+def test_the_loop_stands_beside_bare_steps(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", "loop --threads 1 --rounds 1 --steps 1".split())
+    loop.main()
+    assert re.search(r"ratio of times \d+\.\d+", capsys.readouterr().out)

@@ -85,6 +85,9 @@ class Client:
     def log_artifact(self, *args, **kwargs):
         pass
 
+    def set_terminated(self, run_id):
+        pass
+
 
 class Info:
     """What MLflow's run says of itself."""
@@ -167,7 +170,6 @@ def test_a_clone_has_the_other_settings_of_its_own():
 
 
 def test_mlflow_like_loggers_train():
-    pytest.importorskip("mlflow")
     client = Client()
     gradients(callbacks=MlflowLogger(MlflowRun(), client)).fit(X, Y)
     assert client.metrics

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from test_cli import fail, succeed
 
 from braindecode_samba import SAMBAClassifier, SAMBAStream, load_montage
+from braindecode_samba.checkpoints import CheckpointError
 from braindecode_samba.estimators import decode_file
 from braindecode_samba.signals import EEGSimulator
 
@@ -231,3 +234,67 @@ def test_windows_of_another_kind_are_refused(make_eeg):
             decoder.predict_proba(other)
         with pytest.raises(ValueError, match=words):
             decoder.adapt(other)
+
+
+def filtered(epochs, low, high):
+    """Say that filters have left a band."""
+    other = epochs.copy()
+    with other.info._unlock():
+        other.info["highpass"], other.info["lowpass"] = low, high
+    return other
+
+
+@pytest.fixture(scope="module")
+def few():
+    X, y, groups, info = EEGSimulator(["C3", "Cz", "C4"], sfreq=250).imagery(2, 4)
+    return mne.EpochsArray(X, info, verbose="error"), y, groups
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda epochs: filtered(epochs, 10, 10),
+        lambda epochs: filtered(epochs, 50, 45),
+        lambda epochs: filtered(epochs, 125, 125),
+        lambda epochs: filtered(epochs, 0, 0.5),
+        # recordings that have nothing in common
+        lambda epochs: [filtered(epochs[:8], 1, 9), filtered(epochs[8:], 12, 40)],
+    ],
+)
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_a_fit_without_a_band_is_refused_and_leaves_nothing(few, fit, change):
+    epochs, y, groups = few
+    gradients = {"start": "random", "max_epochs": 1} if fit == "partial_fit" else {}
+    decoder = SAMBAClassifier(checkpoint=None, **gradients)
+    words = r"X holds [\d.]+ to [\d.]+ Hz at a rate of 250 Hz, and there is nothing"
+    with pytest.raises(ValueError, match=words):
+        getattr(decoder, fit)(change(epochs), y, groups=groups)
+    assert not hasattr(decoder, "net_")
+
+
+@pytest.mark.parametrize("band", [(60, 100), (0.1, 0.4), (1, 40), (0, 125)])
+def test_a_fit_of_any_band_reads_its_own_kind(few, band):
+    epochs, y, groups = few
+    # where many headsets are served, others are refused
+    decoder = SAMBAClassifier(checkpoint=None, montages=[["C3", "C4"]], random_state=0)
+    own = filtered(epochs, *band)
+    decoder.fit(own, y, groups=groups)
+    assert np.isfinite(decoder.predict_proba(own)).all()
+    if band[1] > 45 and band[0] > 0:
+        decoder.predict_proba(epochs)
+    for other in ((2000, 3000), (10, 10), (50, 45)):
+        with pytest.raises(ValueError, match="and the decoder reads .* Hz: record"):
+            decoder.predict_proba(filtered(epochs, *other))
+
+
+@pytest.mark.parametrize("band", [[10, 10], [38, 4]])
+def test_a_saved_band_without_width_is_refused(band, tmp_path):
+    shutil.copytree(ROOT / "checkpoints" / "fists", tmp_path / "fists")
+    config = tmp_path / "fists" / "config.json"
+    told = json.loads(config.read_text())
+    told["estimator"]["usage"]["band"] = band
+    config.write_text(json.dumps(told))
+    with pytest.raises(
+        CheckpointError, match=r"tells of no SAMBAClassifier \(its band"
+    ):
+        SAMBAClassifier.from_pretrained(tmp_path / "fists")

@@ -309,3 +309,26 @@ def test_readout_takes_one_mask_for_all_samples():
     torch.testing.assert_close(x[:, present], module(z, pos[present]))
     assert (x[:, 1] == 0).all()
     torch.testing.assert_close(module(z, pos, present.expand(2, -1)), x)
+
+
+@pytest.mark.parametrize("layer", ["embedding", "readout"])
+def test_windows_that_share_places_get_what_each_gets_alone(layer):
+    torch.manual_seed(0)
+    targets = torch.randn(6, 3) * 0.05
+    pool = torch.randn(5, 3) * 0.05
+    pos = pool[torch.randint(5, (8, 4))]
+    ch_mask = torch.rand(8, 4) < 0.7
+    ch_mask[:, 0] = True
+    if layer == "embedding":
+        module = CoordinateEmbedding(targets, "published").double()
+    else:
+        module = CoordinateReadout(3, targets, "published").double()
+    pos, results = pos.double(), []
+    for rows in (pos, pos.clone().requires_grad_()):  # together, and each for itself
+        module.zero_grad()
+        weights = module.mixing(rows, ch_mask)
+        weights.square().sum().backward()
+        gradients = [p.grad for p in module.weights.parameters()]
+        results.append([weights.detach(), *gradients])
+    for together, alone in zip(*results, strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-15)

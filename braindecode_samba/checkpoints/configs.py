@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -28,6 +28,7 @@ SIGNAL_OPTIONS = (
 )
 _CHANNELS = ("chs_info", "n_chans")
 _LENGTH = ("n_times", "input_window_seconds")
+Schema = TypeVar("Schema", bound=BaseModel)
 # keeps a damaged number from asking for all memory
 _LARGEST = 2**20
 
@@ -123,15 +124,7 @@ def check_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         If an option is missing, unknown or of a wrong type or size.
     """
     model_class = SAMBA if "head" in config else SAMBAReconstructor
-    try:
-        _schema(model_class).model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        option = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(
-            f"{path}: option {option!r} can't be used ({first['msg']}); get the file "
-            "again, or a version of braindecode-samba that knows it"
-        ) from None
+    validated(path, _schema(model_class), dict(config))
     saved = {name: config.get(name) for name in options_of(model_class)}
     if saved["chs_info"] is not None:
         # arrays, which braindecode would otherwise make of lists with a warning; places
@@ -147,6 +140,36 @@ def check_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
             for channel in saved["chs_info"]
         ]
     return saved
+
+
+def validated(path: Path, schema: type[Schema], told: Any, *within: str) -> Schema:
+    """Check what a configuration tells.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for messages.
+    schema : type of pydantic.BaseModel
+        What may be told.
+    told : object
+        What is.
+    *within : str
+        Entry of the configuration in which it stands.
+
+    Raises
+    ------
+    CheckpointError
+        If an option is missing, unknown or of a wrong type or size.
+    """
+    try:
+        return schema.model_validate(told)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = ".".join(map(str, (*within, *first["loc"])))
+        raise CheckpointError(
+            f"{path}: option {option!r} can't be used ({first['msg']}); get the file "
+            "again, or a version of braindecode-samba that knows it"
+        ) from None
 
 
 def find_activation(

@@ -45,6 +45,8 @@ def save_model(
     folder: Path,
     model: EEGModuleMixin,
     card: str | None = None,
+    *,
+    beside: Mapping[str, Tensor] | None = None,
     **facts: Any,
 ) -> None:
     """Write a model into a folder.
@@ -57,6 +59,8 @@ def save_model(
         The model.
     card : str, optional
         Markdown for ``README.md``.
+    beside : mapping of str to Tensor, optional
+        What goes into the file of weights as well.
     **facts
         Further entries of the configuration, for JSON.
 
@@ -65,7 +69,7 @@ def save_model(
     OSError
         If it can't be written; what was there before is unchanged.
     """
-    weights = as_bytes(model.state_dict())
+    weights = as_bytes({**model.state_dict(), **(beside or {})})
     config = {
         **model.get_config(),
         "braindecode_version": braindecode_version,

@@ -6,7 +6,7 @@ The arithmetic is in `braindecode_samba.signals.whitening`.
 
 import functools
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mne
@@ -65,6 +65,7 @@ def nobody(positions: NDArray[np.float64]) -> Person:
     return Person(Covariance(0.0, np.eye(len(positions))), positions, np.zeros(1))
 
 
+@dataclass(eq=False)
 class Alignment:
     """What a decoder does to the signals of a recording before it reads them.
 
@@ -76,18 +77,14 @@ class Alignment:
         Mean covariance of the training recordings, with a mean power of 1.
     positions : ndarray, shape (n_chans, 3), optional
         Its electrodes.
+    people : dict of Person
+        Those who were adapted to, by the name of the recording.
     """
 
-    def __init__(
-        self,
-        mode: str,
-        prior: NDArray[np.float64] | None = None,
-        positions: NDArray[np.float64] | None = None,
-    ) -> None:
-        self.mode = mode
-        self.prior = prior
-        self.positions = positions
-        self.people: dict[Hashable, Person] = {}
+    mode: str
+    prior: NDArray[np.float64] | None = None
+    positions: NDArray[np.float64] | None = None
+    people: dict[Hashable, Person] = field(default_factory=dict)
 
     @classmethod
     def learn(cls, mode: str, windows: Windows) -> "Alignment":

@@ -1,8 +1,9 @@
 """What all estimators share: how windows are read, checked and remembered."""
 
 import inspect
+import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -10,8 +11,7 @@ import mne
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, check_random_state, check_scalar
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
@@ -22,32 +22,30 @@ from braindecode_samba.signals.described import describes_itself
 from braindecode_samba.signals.inputs import (
     Channels,
     RandomState,
+    TakesWindows,
     Windows,
     read_windows,
 )
 
 
-class WindowEstimator(BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class WindowEstimator(TakesWindows):
     """Base of all estimators: how windows are read and checked.
 
     Fitted ones know `n_features_in_` (channels), `n_times_` and `sfreq_`.
     """
 
-    ch_names: Sequence[str] | None
-    chs_info: Channels | None
-    sfreq: float | None
-    exclude: str | Collection[str]
-    positions: str
-    model_params: Mapping[str, Any] | None
-    batch_size: int
-    verbose: int
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
+    ch_names: Sequence[str] | None = None
+    chs_info: Channels | None = None
+    sfreq: float | None = None
+    exclude: str | Collection[str] = "bads"
+    positions: str = "checked"
+    checkpoint: str | os.PathLike[str] | None = "samba-e"
+    model_params: Mapping[str, Any] | None = None
+    batch_size: int = 64
+    device: str = "auto"
+    random_state: RandomState = None
+    verbose: int = 0
 
     def _read(self, X: Any, y: ArrayLike | None = None, **told: Any) -> Windows:
         windows = read_windows(

@@ -41,13 +41,11 @@ class CalibratedDecoder(Decoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, of any electrodes and rate if they are no arrays.
+        X, groups
+            As for `predict`.
         y : array-like, optional
             Targets as in the fit, of classes not necessarily all; None takes those of a
             data set of braindecode.
-        groups : array-like, shape (n,), optional
-            As for `fit`; without any, these windows are one recording.
 
         Returns
         -------

@@ -13,8 +13,6 @@ from skorch.callbacks import Callback
 from skorch.callbacks.scoring import ScoringBase
 from skorch.exceptions import SkorchException
 
-__all__ = ["as_list", "check_watchers", "copy_where_possible", "watchers_told"]
-
 
 def as_list(callbacks: Any) -> list[Any]:
     """Callbacks of skorch, or ``(name, callback)``, in a list.

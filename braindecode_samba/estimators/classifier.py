@@ -1,7 +1,7 @@
 """`SAMBAClassifier`: labels of windows."""
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,13 +16,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from braindecode_samba.estimators.calibration import CalibratedDecoder
-from braindecode_samba.estimators.finetuning import Finetune
 from braindecode_samba.estimators.interrupts import InterruptibleClassifier
-from braindecode_samba.estimators.targets import required
 from braindecode_samba.signals.arrays import as_array
-from braindecode_samba.signals.inputs import Channels, RandomState
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     """Classify windows of EEG with SAMBA.
 
@@ -36,7 +34,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     Parameters
     ----------
     ch_names : sequence of str, optional
-        Channels of X, in order.  Arrays need these or `chs_info`; mne.Epochs and
+        Channels of X, in order.  Arrays need these or ``chs_info``; mne.Epochs and
         windows of braindecode bring their own, which must not contradict.
     chs_info : sequence of dict, optional
         Channels with measured positions, as ``info["chs"]`` of MNE.
@@ -63,7 +61,7 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     checkpoint : str or path-like, optional
         Trained weights that the trunk starts from, see
         `braindecode_samba.load_checkpoint`; the head starts anew. None: random ones.
-        Options of the trunk are those of the checkpoint, and `model_params` must not
+        Options of the trunk are those of the checkpoint, and ``model_params`` must not
         contradict them.
     start : {"solved", "random"}
         Where the head begins: solved on the training windows
@@ -143,61 +141,12 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
     _net_class = InterruptibleClassifier
     _numbers = False
     _learned = ("classes_",)
+    _metric = staticmethod(accuracy_score)
+    score = CalibratedDecoder.score
     __metadata_request__predict_proba: ClassVar = {"groups": True}
     __metadata_request__decision_function: ClassVar = {"groups": True}
 
-    def __init__(
-        self,
-        *,
-        ch_names: Sequence[str] | None = None,
-        chs_info: Channels | None = None,
-        sfreq: float | None = None,
-        exclude: str | Collection[str] = "bads",
-        positions: str = "checked",
-        align: str | bool = "auto",
-        mirror: Mapping[Any, Any] | None = None,
-        montages: Sequence[str | Sequence[str]] = (),
-        checkpoint: str | os.PathLike[str] | None = "samba-e",
-        start: str = "solved",
-        max_epochs: int = 0,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        weight_decay: float = 1e-2,
-        model_params: Mapping[str, Any] | None = None,
-        finetune: Finetune = "all",
-        trunk_lr_factor: float = 1.0,
-        class_weight: Mapping[Any, float] | str | None = None,
-        callbacks: Any = None,
-        validation_split: float | None = None,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            ch_names=ch_names,
-            chs_info=chs_info,
-            sfreq=sfreq,
-            exclude=exclude,
-            positions=positions,
-            align=align,
-            mirror=mirror,
-            montages=montages,
-            checkpoint=checkpoint,
-            start=start,
-            max_epochs=max_epochs,
-            lr=lr,
-            batch_size=batch_size,
-            weight_decay=weight_decay,
-            model_params=model_params,
-            finetune=finetune,
-            trunk_lr_factor=trunk_lr_factor,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    class_weight: Mapping[Any, float] | str | None = None
 
     def partial_fit(
         self,
@@ -207,20 +156,16 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Train for one pass over X, at the constant rate `lr`.
+        """Train for one pass over X, at the constant rate ``lr``.
 
         ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like, shape (n,), optional
-            Labels; None takes those of a data set of braindecode.
+        X, y, groups
+            As for `fit`.
         classes : array-like, optional
             All labels that will ever come, in the first call; None: those in y.
-        groups : array-like, shape (n,), optional
-            As for `fit`.
 
         Returns
         -------
@@ -282,10 +227,8 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, of any electrodes, rate and length if they are no arrays.
-        groups : array-like, shape (n,), optional
-            As for `fit`; without any, these windows are one recording.
+        X, groups
+            As for `predict_proba`.
 
         Returns
         -------
@@ -322,10 +265,8 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows, of any electrodes, rate and length if they are no arrays.
-        groups : array-like, shape (n,), optional
-            As for `fit`; without any, these windows are one recording.
+        X, groups
+            As for `predict_proba`.
 
         Returns
         -------
@@ -335,35 +276,8 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
         best = self._outputs(X, groups).argmax(axis=1)
         return self.classes_[best]
 
-    def score(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-    ) -> float:
-        """Accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like
-            The truth.
-        sample_weight : array-like, shape (n,), optional
-            Weights of the windows.
-        groups : array-like, shape (n,), optional
-            As for `predict`.
-
-        Returns
-        -------
-        float
-            Score.
-        """
-        y = check_labels(required(self, y))
-        found = self.predict(X, groups=groups)
-        return float(accuracy_score(y, found, sample_weight=sample_weight))
+    def _truth(self, y: ArrayLike) -> NDArray[Any]:
+        return check_labels(y)
 
 
 def as_labels(y: ArrayLike) -> NDArray[Any]:

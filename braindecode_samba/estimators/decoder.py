@@ -7,8 +7,7 @@
 
 import copy
 import functools
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,26 +30,25 @@ from braindecode_samba.estimators.base import (
     samples,
 )
 from braindecode_samba.estimators.callbacks import copy_where_possible
-from braindecode_samba.estimators.finetuning import Finetune, freeze
+from braindecode_samba.estimators.finetuning import freeze
 from braindecode_samba.estimators.gradients import (
+    Training,
     build_net,
-    train,
     train_once,
 )
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.saving import SavedDecoder
-from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.solving import solve_head
 from braindecode_samba.estimators.targets import required
 from braindecode_samba.estimators.usage import Usage
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
-from braindecode_samba.signals.inputs import Channels, RandomState, Windows
+from braindecode_samba.signals.inputs import Windows
 from braindecode_samba.signals.mirroring import mirrored_too
 from braindecode_samba.signals.thinning import thinned_too
 
 
-class Decoder(DecoderSettings, SavedDecoder):
+class Decoder(SavedDecoder):
     """Base of classifier and regressor.
 
     Subclasses say what a fit learns from y and how y becomes targets of the net.
@@ -62,54 +60,7 @@ class Decoder(DecoderSettings, SavedDecoder):
     __metadata_request__predict: ClassVar = {"groups": True}
     __metadata_request__score: ClassVar = {"groups": True}
 
-    def __init__(
-        self,
-        *,
-        ch_names: Sequence[str] | None = None,
-        chs_info: Channels | None = None,
-        sfreq: float | None = None,
-        exclude: str | Collection[str] = "bads",
-        positions: str = "checked",
-        align: str | bool = "auto",
-        mirror: Mapping[Any, Any] | None = None,
-        montages: Sequence[str | Sequence[str]] = (),
-        checkpoint: str | os.PathLike[str] | None = "samba-e",
-        start: str = "solved",
-        max_epochs: int = 0,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        weight_decay: float = 1e-2,
-        model_params: Mapping[str, Any] | None = None,
-        finetune: Finetune = "all",
-        trunk_lr_factor: float = 1.0,
-        callbacks: Any = None,
-        validation_split: float | None = None,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        self.ch_names = ch_names
-        self.chs_info = chs_info
-        self.sfreq = sfreq
-        self.exclude = exclude
-        self.positions = positions
-        self.align = align
-        self.mirror = mirror
-        self.montages = montages
-        self.checkpoint = checkpoint
-        self.start = start
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.model_params = model_params
-        self.finetune = finetune
-        self.trunk_lr_factor = trunk_lr_factor
-        self.callbacks = callbacks
-        self.validation_split = validation_split
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    _metric: ClassVar[Callable[..., Any]]
 
     @property
     def model_(self) -> SAMBA:
@@ -169,15 +120,16 @@ class Decoder(DecoderSettings, SavedDecoder):
         if len(self.montages):
             windows, rows = thinned_too(windows, self.montages)
             targets = targets[rows]
+        usage = Usage.learn(windows)
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
         with seeded(seed):
             net.initialize()
             report = self._prepare(net.module_, aligned, checkpoint)
             solve = functools.partial(self._solve, net, alignment)
-            evidence = train(self, net, aligned, targets, seed, solve)
+            evidence = Training(self, net, aligned, targets, seed).run(solve)
         self._adopt(net, own, learned, seed, report)
-        self._alignment, self._usage = alignment, Usage.learn(windows)
+        self._alignment, self._usage = alignment, usage
         self.evidence_ = evidence
         return self
 
@@ -190,7 +142,7 @@ class Decoder(DecoderSettings, SavedDecoder):
         Parameters
         ----------
         X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
+            As for `predict`.
         groups : array-like, shape (n,), optional
             As for `fit`; without any, what is predicted without groups is meant.
 
@@ -255,6 +207,7 @@ class Decoder(DecoderSettings, SavedDecoder):
         seed = draw_seed(self.random_state)
         checkpoint = self._open_checkpoint()
         net = self._build_net(windows, learned, targets, checkpoint)
+        usage = Usage.learn(windows)
         alignment = self._learn_alignment(mode, net, windows)
         aligned, _ = alignment.apply(windows)
         with seeded(seed):
@@ -263,7 +216,7 @@ class Decoder(DecoderSettings, SavedDecoder):
         batch = samples(aligned, default_positions(windows))
         train_once(net, batch, targets, seed + 1)
         self._adopt(net, windows, learned, seed, report)
-        self._alignment, self._usage = alignment, Usage.learn(windows)
+        self._alignment, self._usage = alignment, usage
         self.evidence_ = None
         self._n_updates = 1
         return self
@@ -304,13 +257,12 @@ class Decoder(DecoderSettings, SavedDecoder):
         targets: NDArray[Any],
     ) -> pd.DataFrame:
         weight = getattr(net.criterion_, "weight", None)
-        people = windows.groups if windows.subjects is None else windows.subjects
         return solve_head(
             net.module_,
             windows,
             targets,
             self.batch_size,
-            people=people,
+            people=windows.people,
             recordings=windows.groups if alignment.mode == "whiten" else None,
             weights=None if weight is None else weight.cpu().double().numpy(),
         )
@@ -388,6 +340,38 @@ class Decoder(DecoderSettings, SavedDecoder):
             return outputs
         level = self.model_.final_layer.bias.detach().cpu().numpy()
         return alignment.centre(outputs, keys, level)
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> float:
+        """Score predictions: accuracy of labels, R2 of numbers.
+
+        Parameters
+        ----------
+        X, groups
+            As for `predict`.
+        y : array-like
+            The truth.
+        sample_weight : array-like, shape (n,), optional
+            Weights of the windows.
+
+        Returns
+        -------
+        float
+            Score.
+        """
+        y = self._truth(required(self, y))
+        found = self.predict(X, groups=groups)
+        return float(self._metric(y, found, sample_weight=sample_weight))
+
+    def _truth(self, y: ArrayLike) -> NDArray[Any]:
+        """Check targets to compare predictions with."""
+        raise NotImplementedError
 
     def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
         """Turn outputs into probabilities, or values in the unit of y."""

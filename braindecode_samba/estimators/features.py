@@ -2,8 +2,8 @@
 
 import copy
 import functools
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -35,7 +35,7 @@ from braindecode_samba.nn.recordings import (
 from braindecode_samba.signals.annotated import set_apart
 from braindecode_samba.signals.continuous import Recording
 from braindecode_samba.signals.declared import refuse_odd_seconds
-from braindecode_samba.signals.inputs import Channels, RandomState, Windows
+from braindecode_samba.signals.inputs import Windows
 
 # every stage, one behind the other
 ALL_LAYERS = "all"
@@ -50,6 +50,7 @@ _POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SAMBAFeatures(TransformerMixin, SavedEstimator):
     """Turn windows of EEG into features: statistics over time of layers of SAMBA.
 
@@ -68,9 +69,9 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
         The nine published statistics of each feature, its mean over time, or the
         logarithm of its variance.
     model : SAMBA, optional
-        Network to take as it is; it is copied.  None: `checkpoint`, or a random one.
+        Network to take as it is; it is copied.  None: ``checkpoint``, or a random one.
     checkpoint : str or path-like, optional
-        Trained weights, see `braindecode_samba.load_checkpoint`; `model` goes before.
+        Trained weights, see `braindecode_samba.load_checkpoint`; ``model`` goes before.
     model_params : dict, optional
         Arguments for the random `SAMBA`, or those that a checkpoint leaves open.
     random_state : int, RandomState instance or None
@@ -100,38 +101,9 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
     _learned = ("_n_features_out",)
     _unsaved = ("model",)  # as the network it is
 
-    def __init__(
-        self,
-        *,
-        ch_names: Sequence[str] | None = None,
-        chs_info: Channels | None = None,
-        sfreq: float | None = None,
-        exclude: str | Collection[str] = "bads",
-        positions: str = "checked",
-        layer: str = ALL_LAYERS,
-        pooling: str = "logvar",
-        model: SAMBA | None = None,
-        checkpoint: str | os.PathLike[str] | None = "samba-e",
-        model_params: Mapping[str, Any] | None = None,
-        batch_size: int = 64,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        self.ch_names = ch_names
-        self.chs_info = chs_info
-        self.sfreq = sfreq
-        self.exclude = exclude
-        self.positions = positions
-        self.layer = layer
-        self.pooling = pooling
-        self.model = model
-        self.checkpoint = checkpoint
-        self.model_params = model_params
-        self.batch_size = batch_size
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    layer: str = ALL_LAYERS
+    pooling: str = "logvar"
+    model: SAMBA | None = None
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: features are float32 whatever comes in."""

@@ -7,7 +7,7 @@ weights are the start and the anchor, and what is not better on those people is 
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,10 +38,12 @@ from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.signals.inputs import Rows, Windows
 
 _MAX_GRADIENT_NORM = 1.0
-_SCHEDULE = "one_cycle"
+# names of callbacks that serve one training
+_SCHEDULE, _ANCHORED, _PROGRESS = "one_cycle", "anchor", "bar"
 _HELD_OUT = 0.2
 # pull towards the solved weights, beside a loss of order one
 _ANCHOR = 1e-2
+Solver = Callable[[Windows, NDArray[Any]], pd.DataFrame]
 
 
 class _Anchor(Callback):
@@ -128,15 +130,8 @@ def build_net(
     return net
 
 
-def train(
-    decoder: DecoderSettings,
-    net: skorch.NeuralNet,
-    windows: Windows,
-    targets: NDArray[Any],
-    seed: int,
-    solve: Callable[[Windows, NDArray[Any]], pd.DataFrame],
-) -> pd.DataFrame | None:
-    """Solve the head and train by gradients, as the decoder's settings say.
+class Training(NamedTuple):
+    """A net, and the windows that it learns from as the decoder's settings say.
 
     Parameters
     ----------
@@ -150,56 +145,115 @@ def train(
         Of the net.
     seed : int
         Draws who is held out.
-    solve : callable
-        Solves the head on windows and targets.
-
-    Returns
-    -------
-    pandas.DataFrame or None
-        What each reading is worth, where the head was solved.
     """
-    solved = decoder.start == "solved"
-    evidence = None
-    if not decoder.max_epochs:
-        evidence = solve(windows, targets)
-    elif solved:
-        evidence = _go_on(decoder, net, windows, targets, seed, solve)
-    else:
-        rows, held = _split(decoder, windows, targets, seed, decoder.validation_split)
-        _run(decoder, net, windows, targets, rows, held)
-    _end_schedule(net)
-    # the held-out windows must not travel in pickles
-    net.set_params(lr=decoder.lr, train_split=None)
-    set_rate(net.optimizer_, decoder.lr)
-    return evidence
 
+    decoder: DecoderSettings
+    net: skorch.NeuralNet
+    windows: Windows
+    targets: NDArray[Any]
+    seed: int
 
-def _go_on(
-    decoder: DecoderSettings,
-    net: skorch.NeuralNet,
-    windows: Windows,
-    targets: NDArray[Any],
-    seed: int,
-    solve: Callable[[Windows, NDArray[Any]], pd.DataFrame],
-) -> pd.DataFrame:
-    """Train on from a solved head, and return to it where that helps nobody."""
-    share = decoder.validation_split or _HELD_OUT
-    rows, held = _split(decoder, windows, targets, seed, share)
-    assert held is not None  # a share was given
-    before = copy.deepcopy(net.module_.state_dict())
-    evidence = solve(windows.select(rows), targets[rows])
-    anchor = _Anchor()
-    net.callbacks.append(("anchor", anchor))
-    loss = _validation_loss(net, _dataset(windows, targets, held))
-    _run(decoder, net, windows, targets, rows, held)
-    kept: _Anchor = dict(net.callbacks_)["anchor"]
-    for callbacks in (net.callbacks, net.callbacks_):
-        callbacks[:] = [one for one in callbacks if _name(one) != "anchor"]
-    if kept.best is not None and kept.best_loss < loss:
-        net.module_.load_state_dict(kept.best)
+    def run(self, solve: Solver) -> pd.DataFrame | None:
+        """Solve the head and train by gradients.
+
+        Parameters
+        ----------
+        solve : callable
+            Solves the head on windows and targets.
+
+        Returns
+        -------
+        pandas.DataFrame or None
+            What each reading is worth, where the head was solved.
+        """
+        decoder, evidence = self.decoder, None
+        if not decoder.max_epochs:
+            evidence = solve(self.windows, self.targets)
+        elif decoder.start == "solved":
+            evidence = self._go_on(solve)
+        else:
+            self._descend(*self._split(decoder.validation_split))
+        # a constant rate: what may follow, partial_fit, has no end to run to
+        _take_off(self.net, _SCHEDULE)
+        # the held-out windows must not travel in pickles
+        self.net.set_params(lr=decoder.lr, train_split=None)
+        set_rate(self.net.optimizer_, decoder.lr)
         return evidence
-    net.module_.load_state_dict(before)
-    return solve(windows, targets)
+
+    def _go_on(self, solve: Solver) -> pd.DataFrame:
+        """Train on from a solved head, and return to it where that helps nobody."""
+        rows, held = self._split(self.decoder.validation_split or _HELD_OUT)
+        assert held is not None  # a share was given
+        net = self.net
+        before = copy.deepcopy(net.module_.state_dict())
+        evidence = solve(self.windows.select(rows), self.targets[rows])
+        net.callbacks.append((_ANCHORED, _Anchor()))
+        loss = _validation_loss(net, self._dataset(held))
+        self._descend(rows, held)
+        kept: _Anchor = dict(net.callbacks_)[_ANCHORED]
+        _take_off(net, _ANCHORED)
+        if kept.best is not None and kept.best_loss < loss:
+            net.module_.load_state_dict(kept.best)
+            return evidence
+        net.module_.load_state_dict(before)
+        return solve(self.windows, self.targets)
+
+    def _samples(self, rows: Rows) -> NDArray[np.float32] | dict[str, NDArray[Any]]:
+        return samples(self.windows.select(rows), default_positions(self.windows))
+
+    def _dataset(self, rows: Rows) -> Any:
+        return skorch.dataset.Dataset(self._samples(rows), self.targets[rows])
+
+    def _descend(self, rows: Rows, held: NDArray[np.intp] | None) -> None:
+        """Take all passes over some windows; others are held out for callbacks."""
+        decoder, net = self.decoder, self.net
+        if held is not None:
+            net.set_params(train_split=predefined_split(self._dataset(held)))
+            # those that are named by text look at whether anything is held out
+            net.initialize_callbacks()
+        n_batches = math.ceil(len(self.targets[rows]) / decoder.batch_size)
+        n_steps = int(decoder.max_epochs) * n_batches  # torch takes no int of numpy
+        # a schedule of a single step would consist of its end, a rate near zero
+        if n_steps > 1:
+            schedule = LRScheduler(
+                OneCycleLR,
+                step_every="batch",
+                max_lr=highest_rates(decoder.lr, decoder.trunk_lr_factor),
+                total_steps=n_steps,
+            )
+            net.callbacks.append((_SCHEDULE, schedule))
+            net.callbacks_.append((_SCHEDULE, schedule.initialize()))
+        off = True if decoder.verbose else None  # a table is printed then
+        bar = progress(total=n_steps, desc="training", unit="step", disable=off)
+        with watchers_told(), bar:
+            net.callbacks_.append((_PROGRESS, _Bar(bar)))
+            try:
+                net.partial_fit(self._samples(rows), self.targets[rows])
+            finally:
+                _take_off(net, _PROGRESS)
+
+    def _split(self, share: float | None) -> tuple[Rows, NDArray[np.intp] | None]:
+        """Who is trained on and who is held out: people apart where they are known."""
+        if share is None:
+            return slice(None), None
+        people, targets = self.windows.people, self.targets
+        rows = np.arange(len(targets))
+        if people is not None and len(np.unique(people)) > 1:
+            splitter = GroupShuffleSplit(1, test_size=share, random_state=self.seed)
+            return next(splitter.split(rows, groups=people))
+        # neighbours are alike: what is held out comes last, of each class if there are
+        classes = np.zeros(len(rows)) if self.decoder._numbers else targets
+        held = np.zeros(len(rows), dtype=bool)
+        for one in np.unique(classes):
+            own = rows[classes == one]
+            n_held = min(max(round(share * len(own)), 1), len(own) - 1)
+            held[own[len(own) - n_held :]] = True
+        if not held.any():
+            raise ValueError(
+                f"nothing can be held out of {len(rows)} windows, one of each class: "
+                "pass more windows, or no validation_split"
+            )
+        return rows[~held], rows[held]
 
 
 def _validation_loss(net: skorch.NeuralNet, dataset: Any) -> float:
@@ -213,44 +267,12 @@ def _validation_loss(net: skorch.NeuralNet, dataset: Any) -> float:
     return total / n
 
 
-def _dataset(windows: Windows, targets: NDArray[Any], rows: NDArray[np.intp]) -> Any:
-    known = default_positions(windows)
-    return skorch.dataset.Dataset(samples(windows.select(rows), known), targets[rows])
-
-
-def _run(
-    decoder: DecoderSettings,
-    net: skorch.NeuralNet,
-    windows: Windows,
-    targets: NDArray[Any],
-    rows: Rows,
-    held: NDArray[np.intp] | None,
-) -> None:
-    if held is not None:
-        net.set_params(train_split=predefined_split(_dataset(windows, targets, held)))
-        # those that are named by text look at whether anything is held out
-        net.initialize_callbacks()
-    n_batches = math.ceil(len(targets[rows]) / decoder.batch_size)
-    n_steps = int(decoder.max_epochs) * n_batches  # torch takes no int of numpy
-    # a schedule of a single step would consist of its end, a rate near zero
-    if n_steps > 1:
-        schedule = LRScheduler(
-            OneCycleLR,
-            step_every="batch",
-            max_lr=highest_rates(decoder.lr, decoder.trunk_lr_factor),
-            total_steps=n_steps,
-        )
-        net.callbacks.append((_SCHEDULE, schedule))
-        net.callbacks_.append((_SCHEDULE, schedule.initialize()))
-    known = default_positions(windows)
-    off = True if decoder.verbose else None  # a table is printed then
-    bar = progress(total=n_steps, desc="training", unit="step", disable=off)
-    with watchers_told(), bar:
-        net.callbacks_.append(("bar", _Bar(bar)))
-        try:
-            net.partial_fit(samples(windows.select(rows), known), targets[rows])
-        finally:
-            net.callbacks_[:] = [one for one in net.callbacks_ if one[0] != "bar"]
+def _take_off(net: skorch.NeuralNet, name: str) -> None:
+    """Remove a callback by its name; those of users may have none."""
+    for callbacks in (net.callbacks, net.callbacks_):
+        callbacks[:] = [
+            one for one in callbacks if not (isinstance(one, tuple) and one[0] == name)
+        ]
 
 
 def train_once(
@@ -263,43 +285,3 @@ def train_once(
     net.set_params(max_epochs=1)
     with seeded(seed), watchers_told():
         net.partial_fit(batch, targets)
-
-
-def _split(
-    decoder: DecoderSettings,
-    windows: Windows,
-    targets: NDArray[Any],
-    seed: int,
-    share: float | None,
-) -> tuple[Rows, NDArray[np.intp] | None]:
-    """Who is trained on and who is held out: people apart where they are known."""
-    if share is None:
-        return slice(None), None
-    people = windows.groups if windows.subjects is None else windows.subjects
-    rows = np.arange(len(targets))
-    if people is not None and len(np.unique(people)) > 1:
-        splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
-        return next(splitter.split(rows, groups=people))
-    # neighbours are alike: what is held out comes last, of each class where there are
-    classes = np.zeros(len(rows)) if decoder._numbers else targets
-    held = np.zeros(len(rows), dtype=bool)
-    for one in np.unique(classes):
-        own = rows[classes == one]
-        n_held = min(max(round(share * len(own)), 1), len(own) - 1)
-        held[own[len(own) - n_held :]] = True
-    if not held.any():
-        raise ValueError(
-            f"nothing can be held out of {len(rows)} windows, one of each class: pass "
-            "more windows, or no validation_split"
-        )
-    return rows[~held], rows[held]
-
-
-def _name(callback: Any) -> Any:
-    return callback[0] if isinstance(callback, tuple) else None
-
-
-def _end_schedule(net: skorch.NeuralNet) -> None:
-    """Leave a constant rate: what may follow, partial_fit, has no end to run to."""
-    for callbacks in (net.callbacks, net.callbacks_):
-        callbacks[:] = [one for one in callbacks if _name(one) != _SCHEDULE]

@@ -10,7 +10,6 @@ from sklearn.utils import Tags
 
 from braindecode_samba.estimators.calibration import CalibratedDecoder
 from braindecode_samba.estimators.interrupts import InterruptibleRegressor
-from braindecode_samba.estimators.targets import required
 from braindecode_samba.signals.arrays import as_numbers
 
 # squares of more overflow float32, in which networks compute
@@ -44,6 +43,8 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
     _net_class = InterruptibleRegressor
     _numbers = True
     _learned = ("y_mean_", "y_scale_", "_y_shape")
+    _metric = staticmethod(r2_score)
+    score = CalibratedDecoder.score
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: y may have several columns."""
@@ -58,7 +59,7 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Train for one pass over X, at the constant rate `lr`.
+        """Train for one pass over X, at the constant rate ``lr``.
 
         ``mirror`` and ``montages`` are of `fit` alone: X is taken as it is.
 
@@ -66,12 +67,8 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
 
         Parameters
         ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like, shape (n,) or (n, n_targets), optional
-            Targets; None takes those of a data set of braindecode.
-        groups : array-like, shape (n,), optional
-            As for `fit`.
+        X, y, groups
+            As for `fit`; y may have the shape (n,) or (n, n_targets).
 
         Returns
         -------
@@ -136,41 +133,15 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
         values = outputs * self.y_scale_ + self.y_mean_
         return values.reshape(len(outputs), *self._y_shape)
 
-    def score(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-    ) -> float:
-        """Coefficient of determination, R2.
-
-        Parameters
-        ----------
-        X : array-like, mne.Epochs, list of mne.Epochs, or windows of braindecode
-            Windows.
-        y : array-like
-            The truth.
-        sample_weight : array-like, shape (n,), optional
-            Weights of the windows.
-        groups : array-like, shape (n,), optional
-            As for `predict`.
-
-        Returns
-        -------
-        float
-            Score.
-        """
-        y = _check_numbers(required(self, y))
-        found = self.predict(X, groups=groups)
-        if y.size == found.size:
-            y = y.reshape(found.shape)
-        elif len(y) == len(found):
+    def _truth(self, y: ArrayLike) -> NDArray[np.float64]:
+        numbers = _check_numbers(y)
+        n = int(np.prod(self._y_shape))
+        if numbers.size != len(numbers) * n:
             raise ValueError(
-                f"y has shape {y.shape}: pass {found.shape}, as in the fit"
+                f"y has shape {numbers.shape}: pass {('n', *self._y_shape)}, as in the "
+                "fit"
             )
-        return float(r2_score(y, found, sample_weight=sample_weight))
+        return numbers.reshape(-1, *self._y_shape)
 
 
 def _check_numbers(y: ArrayLike) -> NDArray[np.float64]:

@@ -5,8 +5,6 @@ reads too.  What the estimator knows beside its network stands in the configurat
 under "estimator", and in tensors named ``estimator.*``.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,36 +12,33 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-import skorch
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from braindecode_samba._paths import write_together
-from braindecode_samba._version import __version__
+from braindecode_samba.checkpoints.configs import validated
 from braindecode_samba.checkpoints.contents import (
     Checkpoint,
     CheckpointReport,
     part_of,
 )
 from braindecode_samba.checkpoints.files import (
-    CONFIG,
     ESTIMATOR,
     WEIGHTS,
-    WEIGHTS_SHA256,
     CheckpointError,
     find_checkpoint,
     read_checkpoint_files,
     read_tensors,
 )
 from braindecode_samba.checkpoints.loading import checkpoint_in
-from braindecode_samba.checkpoints.saving import as_bytes
+from braindecode_samba.checkpoints.saving import save_model
 from braindecode_samba.estimators.aligning import Alignment, Person
 from braindecode_samba.estimators.base import WindowEstimator
 from braindecode_samba.estimators.gradients import build_net
 from braindecode_samba.estimators.packing import pack, unpack
+from braindecode_samba.estimators.settings import DecoderSettings
 from braindecode_samba.estimators.usage import Usage
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.randomness import seeded
@@ -129,16 +124,8 @@ class SavedEstimator(WindowEstimator):
         """
         check_is_fitted(self)
         known, beside = self._known()
-        network = self.model_
-        weights = as_bytes({**network.state_dict(), **beside})
-        config = {
-            **network.get_config(),
-            "braindecode_samba_version": __version__,
-            ESTIMATOR: known.model_dump(),
-            WEIGHTS_SHA256: hashlib.sha256(weights).hexdigest(),
-        }
-        text = json.dumps(config, indent=1).encode()
-        write_together(Path(folder), {WEIGHTS: weights, CONFIG: text})
+        told = known.model_dump()
+        save_model(Path(folder), self.model_, beside=beside, estimator=told)
 
     @classmethod
     def from_pretrained(
@@ -174,7 +161,7 @@ class SavedEstimator(WindowEstimator):
                 f"{files.path.parent} holds a network and no fitted estimator: pass it "
                 f"as {cls.__name__}(checkpoint=...), or to load_checkpoint"
             )
-        known = _check(path, told)
+        known = validated(path, Known, told, ESTIMATOR)
         if known.kind != cls.__name__:
             raise CheckpointError(
                 f"{files.path.parent} holds a {known.kind}: call "
@@ -237,11 +224,8 @@ class SavedEstimator(WindowEstimator):
         raise NotImplementedError
 
 
-class SavedDecoder(SavedEstimator):
+class SavedDecoder(DecoderSettings, SavedEstimator):
     """Base of decoders: net, alignment and evidence are saved too."""
-
-    _net_class: ClassVar[type[skorch.NeuralNet]]
-    _numbers: ClassVar[bool]
 
     def _known(self) -> tuple[Known, dict[str, Tensor]]:
         known, _ = super()._known()
@@ -275,6 +259,8 @@ class SavedDecoder(SavedEstimator):
             raise ValueError("alignment or seed is missing")
         if n_updates is None or usage is None:
             raise ValueError("n_updates or usage is missing")
+        if not usage.band[0] < usage.band[1]:
+            raise ValueError(f"its band is {usage.band}")
         self._alignment = _unpack_alignment(known.alignment, tensors, n_outputs)
         targets = np.zeros((1, n_outputs)) if self._numbers else np.arange(n_outputs)
         net = build_net(self, module, self._net_params(learned, targets))
@@ -367,15 +353,3 @@ def _unpack_alignment(
     if left:
         raise ValueError(f"{WEIGHTS} holds {sorted(left)}, which nothing needs")
     return alignment
-
-
-def _check(path: Path, told: Any) -> Known:
-    try:
-        return Known.model_validate(told)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        option = ".".join(str(part) for part in (ESTIMATOR, *first["loc"]))
-        raise CheckpointError(
-            f"{path}: option {option!r} can't be used ({first['msg']}); get the file "
-            "again, or a version of braindecode-samba that knows it"
-        ) from None

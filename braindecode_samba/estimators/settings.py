@@ -1,7 +1,7 @@
 """Settings that classifier and regressor share, and which of them go together."""
 
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -12,30 +12,28 @@ from braindecode_samba.estimators.base import WindowEstimator, choose_device
 from braindecode_samba.estimators.callbacks import as_list, check_watchers
 from braindecode_samba.estimators.finetuning import Finetune, check_finetune
 from braindecode_samba.signals.arrays import check_number
-from braindecode_samba.signals.inputs import RandomState
 
 STARTS = ("solved", "random")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DecoderSettings(WindowEstimator):
-    """Settings of decoders, by name and type."""
+    """Base of decoders that holds their settings, see `SAMBAClassifier`."""
 
     _net_class: ClassVar[type[skorch.NeuralNet]]
     _numbers: ClassVar[bool]
-    align: str | bool
-    mirror: Mapping[Any, Any] | None
-    montages: Sequence[str | Sequence[str]]
-    checkpoint: str | os.PathLike[str] | None
-    start: str
-    max_epochs: int
-    lr: float
-    weight_decay: float
-    finetune: Finetune
-    trunk_lr_factor: float
-    callbacks: Any
-    validation_split: float | None
-    device: str
-    random_state: RandomState
+
+    align: str | bool = "auto"
+    mirror: Mapping[Any, Any] | None = None
+    montages: Sequence[str | Sequence[str]] = ()
+    start: str = "solved"
+    max_epochs: int = 0
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    finetune: Finetune = "all"
+    trunk_lr_factor: float = 1.0
+    callbacks: Any = None
+    validation_split: float | None = None
 
     def _check_settings(self, *, in_passes: bool = True) -> None:
         """Refuse settings that can't be used, or not together.
@@ -57,12 +55,8 @@ class DecoderSettings(WindowEstimator):
             )
         solved = self.start == "solved"
         # a solved head is trained already
-        check_scalar(
-            self.max_epochs,
-            "max_epochs",
-            Integral,
-            min_val=0 if solved else 1,
-        )
+        least = 0 if solved else 1
+        check_scalar(self.max_epochs, "max_epochs", Integral, min_val=least)
         given = self.model_params if isinstance(self.model_params, Mapping) else {}
         kind = given.get("head", "readings")
         if solved and kind != "readings":
@@ -70,23 +64,14 @@ class DecoderSettings(WindowEstimator):
                 f"start='solved' solves head='readings', and model_params has "
                 f"{kind!r}: leave it out, or pass start='random'"
             )
-        check_number(self.lr, "lr", min_val=0, include_boundaries="neither")
         check_number(self.weight_decay, "weight_decay", min_val=0)
         check_finetune(self.finetune, self.checkpoint is not None)
-        check_number(
-            self.trunk_lr_factor,
-            "trunk_lr_factor",
-            min_val=0,
-            include_boundaries="neither",
-        )
-        if self.validation_split is not None:
-            check_number(
-                self.validation_split,
-                "validation_split",
-                min_val=0,
-                max_val=1,
-                include_boundaries="neither",
-            )
+        inside: dict[str, Any] = {"min_val": 0, "include_boundaries": "neither"}
+        check_number(self.lr, "lr", **inside)
+        check_number(self.trunk_lr_factor, "trunk_lr_factor", **inside)
+        share = self.validation_split
+        if share is not None:
+            check_number(share, "validation_split", max_val=1, **inside)
         choose_device(self.device)
         if not in_passes:
             remedy = "partial_fit holds none out, call fit with validation_split=0.2"

@@ -7,7 +7,7 @@ the model holds it.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -148,22 +148,14 @@ def measure_windows(
     return {name: torch.cat(values) for name, values in kept.items()}
 
 
-class _Solved:
+class _Solved(NamedTuple):
     """A reading's regression, and its evidence for windows that it has not seen."""
 
-    def __init__(
-        self,
-        evidence: NDArray[np.float64],
-        penalty: float,
-        centre: NDArray[np.float64],
-        spread: NDArray[np.float64],
-        layer: NDArray[np.float64],
-    ) -> None:
-        self.evidence = evidence  # (n, columns)
-        self.penalty = penalty
-        self.centre = centre  # (features,)
-        self.spread = spread
-        self.layer = layer  # (features, columns)
+    evidence: NDArray[np.float64]  # (n, columns)
+    penalty: float
+    centre: NDArray[np.float64]  # (features,)
+    spread: NDArray[np.float64]
+    layer: NDArray[np.float64]  # (features, columns)
 
 
 def _solve_reading(

@@ -26,6 +26,7 @@ from braindecode_samba.estimators.interrupts import all_kept
 from braindecode_samba.estimators.regressor import SAMBARegressor
 from braindecode_samba.estimators.running import run_in_batches
 from braindecode_samba.models import SAMBA
+from braindecode_samba.models.base import told
 from braindecode_samba.nn.scaling import min_times
 from braindecode_samba.signals.arrays import as_numbers, moving
 from braindecode_samba.signals.declared import declare, refuse_odd_seconds
@@ -148,13 +149,13 @@ class SAMBAStream:
         self._samples_first = layout == "samples_first"
         # what windows have; samples may arrive at another rate
         self._rate = float(network.trunk.signal.sfreq)
-        told = declare(None, None, sfreq).sfreq
-        self.sfreq = self._rate if told is None else told
+        arriving = declare(None, None, sfreq).sfreq
+        self.sfreq = self._rate if arriving is None else arriving
         self._length, self._hop = self._lengths(
             model, network, window_seconds, hop_seconds
         )
         channels = choose_channels(
-            _known_channels(network), ch_names, chs_info, exclude, positions
+            told(network, "chs_info"), ch_names, chs_info, exclude, positions
         )
         self.n_chans, self._rows = channels.n_chans, channels.rows
         self._names, self._positions = channels.names, channels.positions
@@ -337,19 +338,12 @@ def _network(model: Any) -> SAMBA:
 def _default_length(model: Any, network: SAMBA) -> int:
     if isinstance(model, Decoder):
         return model.n_times_
-    try:
-        return int(network.n_times)  # type: ignore[arg-type]
-    except ValueError:
+    length = told(network, "n_times")
+    if length is None:
         raise ValueError(
             "the model does not say how long its windows are: pass window_seconds"
-        ) from None
-
-
-def _known_channels(network: SAMBA) -> Channels | None:
-    try:
-        return network.chs_info  # type: ignore[return-value]
-    except ValueError:
-        return None
+        )
+    return int(length)
 
 
 def _forget(half_life_seconds: float | None, hop_seconds: float) -> float:

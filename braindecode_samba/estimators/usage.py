@@ -42,7 +42,19 @@ class Usage(NamedTuple):
 
     @classmethod
     def learn(cls, windows: Windows) -> "Usage":
-        """Describe training windows, those of several montages among them."""
+        """Describe training windows, those of several montages among them.
+
+        Raises
+        ------
+        ValueError
+            If filters and rate leave them no band.
+        """
+        band = _held(windows.band, windows.sfreq)
+        if not 0 < band[0] < band[1]:
+            raise ValueError(
+                f"X holds {_edges(*band)} at a rate of {windows.sfreq:g} Hz, and there "
+                "is nothing to read: pass windows of which filters have left a band"
+            )
         places: list[str] = []
         if windows.positions.ndim == 3:
             common = np.ones(len(target_names()), bool)
@@ -51,7 +63,7 @@ class Usage(NamedTuple):
             names = np.array(target_names())[common]
             places = names.tolist()
         seconds = windows.x.shape[2] / windows.sfreq
-        return cls(seconds, _held(windows.band, windows.sfreq), places)
+        return cls(seconds, band, places)
 
     def refuse_others(self, windows: Windows) -> None:
         """Refuse windows of another kind.
@@ -96,21 +108,31 @@ class Usage(NamedTuple):
         ValueError
             If they do.
         """
-        band = _held(filtered, sfreq)
+        band = _passed(filtered, sfreq)
         low, high = max(band[0], self.band[0]), min(band[1], self.band[1])
         share = math.log2(max(high / low, 1)) / math.log2(self.band[1] / self.band[0])
         if share < _LEAST:
-            edges = "{:.3g} to {:.3g} Hz".format
             raise ValueError(
-                f"X holds {edges(*band)} at a rate of {sfreq:g} Hz, and the decoder "
-                f"reads {edges(*self.band)}: record or filter that band"
+                f"X holds {_edges(*_held(filtered, sfreq))} at a rate of {sfreq:g} Hz, "
+                f"and the decoder reads {_edges(*self.band)}: record or filter that "
+                "band"
             )
 
 
-def _held(filtered: tuple[float, float] | None, sfreq: float) -> tuple[float, float]:
-    """Edges of what windows hold, as far as anything is read."""
+_edges = "{:.3g} to {:.3g} Hz".format
+
+
+def _passed(filtered: tuple[float, float] | None, sfreq: float) -> tuple[float, float]:
+    """Edges of what filters and rate have left."""
     low, high = filtered or (0.0, math.inf)
-    return max(low, _READ[0]), min(high, sfreq / 2, _READ[1])
+    return low, min(high, sfreq / 2)
+
+
+def _held(filtered: tuple[float, float] | None, sfreq: float) -> tuple[float, float]:
+    """Edges of what windows hold, as far as anything is read; all where nothing is."""
+    passed = _passed(filtered, sfreq)
+    read = max(passed[0], _READ[0]), min(passed[1], _READ[1])
+    return read if read[0] < read[1] else passed
 
 
 def _montages(windows: Windows) -> list[NDArray[np.float64]]:

@@ -9,19 +9,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     MetaEstimatorMixin,
     clone,
     is_classifier,
 )
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.alignment import RecordingAligner
+from braindecode_samba.signals.inputs import TakesWindows
 
 
-class Aligned(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class Aligned(ClassifierMixin, MetaEstimatorMixin, TakesWindows):
     """Fit a classifier on recordings that are whitened by their own covariance.
 
     Parameters
@@ -56,13 +55,6 @@ class Aligned(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def __init__(self, classifier: Any) -> None:
         self.classifier = classifier
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, *, subjects: ArrayLike | None = None

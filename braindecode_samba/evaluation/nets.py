@@ -7,15 +7,16 @@ are in `braindecode_samba.evaluation.protocols` and
 """
 
 import math
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import braindecode.models
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags, check_array, check_scalar
+from sklearn.utils import check_array, check_scalar
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -32,21 +33,23 @@ from braindecode_samba.estimators.interrupts import (
 )
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import robust_scale
-from braindecode_samba.signals.inputs import RandomState
+from braindecode_samba.signals.inputs import RandomState, TakesWindows
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _SeededNet(ClassifierMixin, BaseEstimator):
     """A private net of skorch's behind scikit-learn's rules for classifiers.
 
     Subclasses say how X becomes input and which net is trained on it.
     """
 
-    _n_dims: int
+    _n_dims: ClassVar[int]
+
     max_epochs: int
-    lr: float
-    batch_size: int
-    device: str
-    random_state: RandomState
+    lr: float = 1e-3
+    batch_size: int = 64
+    device: str = "auto"
+    random_state: RandomState = None
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train a new network.
@@ -162,6 +165,7 @@ class _SeededNet(ClassifierMixin, BaseEstimator):
         return self.classes_[best]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ProbeNet(_SeededNet):
     """The published non-linear probe: two hidden layers on the features of a network.
 
@@ -195,22 +199,8 @@ class ProbeNet(_SeededNet):
 
     _n_dims = 2
 
-    def __init__(
-        self,
-        *,
-        max_epochs: int = 20,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        validation_split: float = 0.2,
-        device: str = "auto",
-        random_state: RandomState = None,
-    ) -> None:
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.validation_split = validation_split
-        self.device = device
-        self.random_state = random_state
+    max_epochs: int = 20
+    validation_split: float = 0.2
 
     def _build(
         self, inputs: NDArray[np.float32], targets: NDArray[np.int64], seed: int
@@ -231,7 +221,8 @@ class ProbeNet(_SeededNet):
         )
 
 
-class BraindecodeNet(_SeededNet):
+@dataclass(kw_only=True, eq=False, repr=False)
+class BraindecodeNet(TakesWindows, _SeededNet):
     """A network of braindecode's, from scratch, on windows of any unit.
 
     Each window is centred by channel and divided by one robust scale, as SAMBA does it;
@@ -268,35 +259,11 @@ class BraindecodeNet(_SeededNet):
 
     _n_dims = 3
 
-    def __init__(
-        self,
-        network: str = "ShallowFBCSPNet",
-        *,
-        sfreq: float | None = None,
-        network_params: dict[str, Any] | None = None,
-        max_epochs: int = 12,
-        lr: float = 1e-3,
-        batch_size: int = 64,
-        weight_decay: float = 1e-2,
-        device: str = "auto",
-        random_state: RandomState = None,
-    ) -> None:
-        self.network = network
-        self.sfreq = sfreq
-        self.network_params = network_params
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.device = device
-        self.random_state = random_state
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
+    network: str = field(default="ShallowFBCSPNet", kw_only=False)
+    sfreq: float | None = None
+    network_params: dict[str, Any] | None = None
+    max_epochs: int = 12
+    weight_decay: float = 1e-2
 
     def _inputs(self, X: ArrayLike) -> NDArray[np.float32]:
         x = torch.from_numpy(super()._inputs(X).copy())

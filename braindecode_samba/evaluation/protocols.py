@@ -9,6 +9,7 @@ text, which weights and which seed it stands for.  The estimators themselves are
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -30,6 +31,7 @@ from braindecode_samba.evaluation.nets import ProbeNet
 Checkpoint = str | os.PathLike[str]
 
 
+@dataclass(eq=False, repr=False)
 class Provenance(TransformerMixin, BaseEstimator):
     """First step of a pipeline that changes nothing and says what the pipeline is.
 
@@ -47,12 +49,9 @@ class Provenance(TransformerMixin, BaseEstimator):
         Of this package.
     """
 
-    def __init__(
-        self, checkpoint: str = "none", seed: str = "None", version: str = __version__
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.seed = seed
-        self.version = version
+    checkpoint: str = "none"
+    seed: str = "None"
+    version: str = __version__
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: there is nothing to fit."""
@@ -120,32 +119,20 @@ def checkpoint_digest(checkpoint: Checkpoint | None) -> str:
     return f"{short_hash(files.sha256)}-{hashlib.sha256(config).hexdigest()[:8]}"
 
 
-def samba(
-    *,
-    checkpoint: Checkpoint | None = "samba-e",
-    random_state: int | None = None,
-    **classifier: Any,
-) -> Pipeline:
+def samba(**classifier: Any) -> Pipeline:
     """Build SAMBA as it comes: a trained trunk, a solved head, people aligned.
 
     Parameters
     ----------
-    checkpoint : str, path-like or None
-        Trained weights; None: random ones.
-    random_state : int, optional
-        Seed.
     **classifier
-        Further parameters of `braindecode_samba.SAMBAClassifier`, such as channels.
+        Parameters of `braindecode_samba.SAMBAClassifier`, such as channels.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
         Classifier of whatever `braindecode_samba.SAMBAClassifier` reads.
     """
-    solved = SAMBAClassifier(
-        checkpoint=checkpoint, random_state=random_state, **classifier
-    )
-    return _pipeline(checkpoint, random_state, classifier=solved)
+    return _pipeline(classifier=SAMBAClassifier(**classifier))
 
 
 def linear_probe(
@@ -183,8 +170,6 @@ def linear_probe(
         class_weight="balanced", max_iter=1_000_000, random_state=random_state
     )
     return _pipeline(
-        checkpoint,
-        random_state,
         features=SAMBAFeatures(
             checkpoint=checkpoint,
             layer=layer,
@@ -232,7 +217,7 @@ def nonlinear_probe(
         checkpoint=checkpoint, layer=layer, pooling=pooling, **drawn, **features
     )
     probe = ProbeNet(max_epochs=max_epochs, **drawn)
-    return _pipeline(checkpoint, random_state, features=read, classifier=probe)
+    return _pipeline(features=read, classifier=probe)
 
 
 def fine_tuned(
@@ -280,7 +265,7 @@ def fine_tuned(
         random_state=random_state,
         **classifier,
     )
-    return _pipeline(checkpoint, random_state, classifier=tuned)
+    return _pipeline(classifier=tuned)
 
 
 def from_scratch(**parameters: Any) -> Pipeline:
@@ -299,9 +284,10 @@ def from_scratch(**parameters: Any) -> Pipeline:
     return fine_tuned(None, **parameters)
 
 
-def _pipeline(
-    checkpoint: Checkpoint | None, seed: int | None, **steps: BaseEstimator
-) -> Pipeline:
-    """Put steps behind the one that says which weights and seed they stand for."""
-    provenance = Provenance(checkpoint_digest(checkpoint), str(seed))
+def _pipeline(**steps: Any) -> Pipeline:
+    """Put before steps which weights and seed they stand for, as the first one says."""
+    first = next(iter(steps.values()))
+    provenance = Provenance(
+        checkpoint_digest(first.checkpoint), str(first.random_state)
+    )
     return Pipeline([("provenance", provenance), *steps.items()])

@@ -69,8 +69,8 @@ class PositionedModel:
             )
         self.trunk = Trunk(
             _targets(target_positions, coordinate_frame),
-            _default_positions(_told(self, "chs_info"), coordinate_frame),
-            sfreq=_told(self, "sfreq"),
+            _default_positions(told(self, "chs_info"), coordinate_frame),
+            sfreq=told(self, "sfreq"),
             model_sfreq=model_sfreq,
             scale=scale,
             spatial_init=spatial_init,
@@ -237,7 +237,7 @@ def shares_arguments(init: Callable[..., None]) -> Callable[..., None]:
     return named
 
 
-def _told(model: Any, name: str) -> Any:
+def told(model: Any, name: str) -> Any:
     """Give what a model was told of its signals, or None, where braindecode raises."""
     try:
         return getattr(model, name)
@@ -277,7 +277,7 @@ def _stand_in_positions(model: PositionedModel) -> Iterator[None]:
         yield
         return
     targets = model.trunk.spatial.target_positions
-    positions.default = targets.new_zeros(_told(model, "n_chans") or 1, 3)
+    positions.default = targets.new_zeros(told(model, "n_chans") or 1, 3)
     try:
         yield
     finally:

@@ -10,6 +10,8 @@ places. Positions come ready: names, frames and units are the business of
 import torch
 from torch import Tensor, nn
 
+from braindecode_samba.scan.traced import is_traced
+
 # radius of the sphere through the targets, metres
 HEAD_RADIUS = 0.099
 _SHARPNESS = 20.0
@@ -69,14 +71,42 @@ class DistanceWeights(nn.Module):
         if present is not None:
             # whatever stands in for an absent position must not reach a gradient
             sources = sources.masked_fill(~present.unsqueeze(-1), 0.0)
+        logits = self._logits(receivers, sources)
+        if present is not None:
+            logits = logits.masked_fill(~present.unsqueeze(-2), -float("inf"))
+        return logits.softmax(-1)
+
+    def _logits(self, receivers: Tensor, sources: Tensor) -> Tensor:
+        """Compute logits; a place that several windows share once."""
+        if not torch.jit.is_scripting():
+            if _can_be_shared(sources):
+                places, number = sources.flatten(0, 1).unique(
+                    dim=0, return_inverse=True
+                )
+                columns = self._logits(receivers, places).t().index_select(0, number)
+                return columns.unflatten(0, sources.shape[:2]).transpose(1, 2)
+            if _can_be_shared(receivers):
+                places, number = receivers.flatten(0, 1).unique(
+                    dim=0, return_inverse=True
+                )
+                rows = self._logits(places, sources).index_select(0, number)
+                return rows.unflatten(0, receivers.shape[:2])
         vector = receivers.unsqueeze(-2) - sources.unsqueeze(-3)
         logits = self.net(vector).squeeze(-1)
         if self.kappa is not None:
             distance2 = vector.square().sum(-1) / self.head_radius**2
             logits = logits - self.kappa * distance2
-        if present is not None:
-            logits = logits.masked_fill(~present.unsqueeze(-2), -float("inf"))
-        return logits.softmax(-1)
+        return logits
+
+
+def _can_be_shared(places: Tensor) -> bool:
+    """Whether to look for places that windows (batch, n, 3) have in common.
+
+    Not where the derivatives by places are wanted, not on a GPU, which would wait and
+    add up derivatives in any order, and not for exporters.
+    """
+    several = places.dim() == 3 and len(places) > 1
+    return several and not (places.requires_grad or places.is_cuda or is_traced())
 
 
 class CoordinateEmbedding(nn.Module):

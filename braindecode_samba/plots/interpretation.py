@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.estimators.running import at_rate
+from braindecode_samba.estimators.solving import centred
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import SignalInput
 from braindecode_samba.signals.inputs import Windows
@@ -115,14 +116,14 @@ def decision_pattern(
     column = _column(estimator, target)
     power = log_band_power(windows.x, windows.sfreq, bands)
     evidence = _evidence(estimator, X, groups)[:, column]
-    evidence = _within(evidence, belonging)
+    evidence = centred(evidence, belonging)
     spread = evidence.std()
     if not spread > 0:
         raise ValueError(
             "the decision is the same in all windows (of each group): pass more "
             "windows, or an estimator that has learnt something"
         )
-    return np.tensordot(evidence, _within(power, belonging), 1) / (n_windows * spread)
+    return np.tensordot(evidence, centred(power, belonging), 1) / (n_windows * spread)
 
 
 def read_one_montage(
@@ -179,14 +180,6 @@ def check_decoder(estimator: Decoder) -> None:
             "SAMBARegressor"
         )
     check_is_fitted(estimator)
-
-
-def _within(values: NDArray[np.float64], groups: NDArray[Any]) -> NDArray[np.float64]:
-    """Values (n, ...) less the mean of their group."""
-    centred = np.array(values, np.float64)
-    for group in np.unique(groups):
-        centred[groups == group] -= centred[groups == group].mean(0)
-    return centred
 
 
 def _evidence(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from braindecode_samba.models import SAMBA, SAMBAReconstructor
+from braindecode_samba.models.base import told
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.spatial import DistanceWeights
 from braindecode_samba.signals.inputs import Channels
@@ -114,13 +115,12 @@ def electrodes_of(model: Any, chs_info: Channels | None = None) -> Channels:
     network = network_of(model)
     if chs_info is not None:
         return chs_info
-    try:
-        known: Any = network.chs_info
-    except ValueError:
+    known = told(network, "chs_info")
+    if known is None:
         raise ValueError(
             "the network was built for no electrodes in particular: pass chs_info, "
             "for example info['chs'], or chs_info_from_names([...])"
-        ) from None
+        )
     return known
 
 

@@ -12,8 +12,6 @@ from torch.utils.data import DataLoader
 from braindecode_samba.pretraining.losses import LossSums
 from braindecode_samba.pretraining.net import SAMBAPretrainer
 
-__all__ = ["AcceleratedPretrainer"]
-
 
 class AcceleratedPretrainer(AccelerateMixin, SAMBAPretrainer):
     """`SAMBAPretrainer` in the processes of ``accelerate launch``.

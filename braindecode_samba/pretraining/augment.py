@@ -21,8 +21,6 @@ from braindecode_samba.pretraining.batches import window_lengths
 from braindecode_samba.signals.montages import load_montage, positions_from_names
 from braindecode_samba.signals.template import parse_channel_name
 
-__all__ = ["MontageAugmentation"]
-
 _RANDOM = ("all", "dropout", "subset")
 _DROPOUT = 0.2
 _FEWEST = 4

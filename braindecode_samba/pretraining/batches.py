@@ -23,8 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset
 
-__all__ = ["LengthBatchSampler", "collate", "window_lengths"]
-
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """Join windows of one length; missing channels are filled up with zeros.

@@ -4,14 +4,13 @@ What looks at a run without changing it is in `braindecode_samba.pretraining.wat
 progress bar, early stopping and TensorBoard are skorch's own.
 """
 
-import csv
-import io
 import math
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
 from skorch.callbacks import Callback
 
 from braindecode_samba._paths import write_whole
@@ -21,9 +20,8 @@ from braindecode_samba.pretraining.state import (
     save_training_state,
 )
 
-__all__ = ["CSVLog", "MaskingSchedule", "OneCycle", "TrainingCheckpoint"]
 
-
+@dataclass(eq=False, repr=False)
 class OneCycle(Callback):
     """Learning rate up and down once in a run, a step a batch.
 
@@ -51,19 +49,11 @@ class OneCycle(Callback):
     its place in it after a resume.  Shares and factors are those of the published run.
     """
 
-    def __init__(
-        self,
-        max_lr: float | None = None,
-        pct_start: float = 0.1,
-        div_factor: float = 2.0,
-        final_div_factor: float = 100.0,
-        momentum: tuple[float, float] | None = (0.95, 0.85),
-    ) -> None:
-        self.max_lr = max_lr
-        self.pct_start = pct_start
-        self.div_factor = div_factor
-        self.final_div_factor = final_div_factor
-        self.momentum = momentum
+    max_lr: float | None = None
+    pct_start: float = 0.1
+    div_factor: float = 2.0
+    final_div_factor: float = 100.0
+    momentum: tuple[float, float] | None = (0.95, 0.85)
 
     def initialize(self) -> Self:
         """Check the settings."""
@@ -116,6 +106,7 @@ class OneCycle(Callback):
         return _cosine(middle, last, min(1.0, way))
 
 
+@dataclass(eq=False, repr=False)
 class MaskingSchedule(Callback):
     """Hide more, or less, from epoch to epoch.
 
@@ -130,10 +121,9 @@ class MaskingSchedule(Callback):
         Epochs in which the share moves, at least 2.
     """
 
-    def __init__(self, first: float, last: float, n_epochs: int) -> None:
-        self.first = first
-        self.last = last
-        self.n_epochs = n_epochs
+    first: float
+    last: float
+    n_epochs: int
 
     def initialize(self) -> Self:
         """Check the settings."""
@@ -152,6 +142,7 @@ class MaskingSchedule(Callback):
         net.history.record("mask_ratio", ratio)
 
 
+@dataclass(eq=False, repr=False)
 class TrainingCheckpoint(Callback):
     """Write the state of the run, so that it can be resumed after any interruption.
 
@@ -167,11 +158,8 @@ class TrainingCheckpoint(Callback):
         Write after so many batches too; by default at the end of each epoch alone.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], every_batches: int | None = None
-    ) -> None:
-        self.folder = folder
-        self.every_batches = every_batches
+    folder: str | os.PathLike[str]
+    every_batches: int | None = None
 
     def initialize(self) -> Self:
         """Check the settings."""
@@ -211,6 +199,7 @@ class TrainingCheckpoint(Callback):
             save_training_state(net, self.folder, finished=finished)
 
 
+@dataclass(eq=False, repr=False)
 class CSVLog(Callback):
     """Write the history, a row an epoch, to a CSV file.
 
@@ -222,22 +211,15 @@ class CSVLog(Callback):
         The file; it is written anew after each epoch.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
+    path: str | os.PathLike[str]
 
     def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
         """Write all epochs."""
-        rows = [
-            {key: value for key, value in row.items() if key != "batches"}
-            for row in net.history
-        ]
-        columns = dict.fromkeys(key for row in rows for key in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
         if getattr(net, "process_", (0, 1))[0] == 0:
-            write_whole(Path(self.path), text.getvalue().encode())
+            # as they are: pandas would make floats of whole numbers beside gaps
+            table = pd.DataFrame(net.history.to_list(), dtype=object)
+            text = table.drop(columns="batches").to_csv(index=False)
+            write_whole(Path(self.path), text.encode())
 
 
 def _cosine(start: float, end: float, way: float) -> float:

@@ -17,8 +17,6 @@ from braindecode_samba.pretraining.masking import (
     temporal_semantic_mask,
 )
 
-__all__ = ["KINDS", "Masking", "mask_generator"]
-
 KINDS = ("tsr", "published", "random", "blocks", "even_blocks", "regions")
 
 

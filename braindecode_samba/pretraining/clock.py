@@ -5,6 +5,7 @@ A part ends between two batches, with the state written.
 
 import os
 import time
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -13,11 +14,10 @@ from tqdm import tqdm
 
 from braindecode_samba.pretraining.state import count_batches, save_training_state
 
-__all__ = ["Clock"]
-
 _TOLD = ("train_loss", "valid_loss", "valid_time", "probe_auc")
 
 
+@dataclass(eq=False, repr=False)
 class Clock(Callback):
     """Count the minutes of a run over all its parts, and end a part when time is up.
 
@@ -40,11 +40,8 @@ class Clock(Callback):
         Whether this part ended as time was up.
     """
 
-    def __init__(
-        self, state: str | os.PathLike[str], max_minutes: float | None = None
-    ) -> None:
-        self.state = state
-        self.max_minutes = max_minutes
+    state: str | os.PathLike[str]
+    max_minutes: float | None = None
 
     def initialize(self) -> Self:
         """Begin at nothing; what goes on from a state brings its own numbers."""

@@ -31,16 +31,6 @@ from braindecode_samba.pretraining.corpora import Mixing
 from braindecode_samba.pretraining.losses import TimeFrequencyLoss
 from braindecode_samba.pretraining.recordings import CuttingSettings
 
-__all__ = [
-    "Config",
-    "ConfigError",
-    "CorpusConfig",
-    "describe_keys",
-    "is_chosen",
-    "read_config",
-    "shipped_configs",
-]
-
 _NO_WINDOWS: Any = None
 # keys that hold arguments of something else, and of what
 _ARGUMENTS_OF: dict[str, Callable[..., Any]] = {

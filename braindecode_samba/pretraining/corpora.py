@@ -42,8 +42,6 @@ from braindecode_samba.pretraining.sources import (
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.signals.broken import RecordingError
 
-__all__ = ["Corpus", "Mixing", "write_windows"]
-
 Mixing = Literal["concat", "balanced", "truncated"]
 
 # windows of different sources never share a number, however the sources grow

@@ -15,8 +15,6 @@ from scipy.signal import welch
 
 from braindecode_samba.pretraining.batches import collate
 
-__all__ = ["RebuiltWindow", "draw_reconstruction", "lay_out_panels", "rebuild_window"]
-
 _SEGMENT_SECONDS = 1.0
 _ORIGINAL, _REBUILT, _MASKED = "0.25", "tab:red", "tab:blue"
 

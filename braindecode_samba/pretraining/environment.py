@@ -22,8 +22,6 @@ from braindecode_samba.checkpoints.files import (
 )
 from braindecode_samba.scan import serving
 
-__all__ = ["describe_environment", "name_hardware"]
-
 _PACKAGES = (
     *("braindecode-samba", "braindecode", "torch", "torchaudio", "skorch", "mne"),
     *("scikit-learn", "numpy", "scipy", "numba", "mamba-ssm", "accelerate"),

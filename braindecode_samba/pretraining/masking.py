@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["block_mask", "random_mask", "region_mask", "temporal_semantic_mask"]
-
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 

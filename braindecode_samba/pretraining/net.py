@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from braindecode_samba.estimators.base import choose_device, draw_seed
 from braindecode_samba.estimators.callbacks import as_list, check_watchers
 from braindecode_samba.estimators.finetuning import adamw
-from braindecode_samba.estimators.interrupts import Interruptible, attributes_kept
+from braindecode_samba.estimators.interrupts import attributes_kept
 from braindecode_samba.models import SAMBAReconstructor
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.scaling import MODEL_SFREQ
@@ -42,13 +42,11 @@ from braindecode_samba.pretraining.state import load_training_state
 from braindecode_samba.pretraining.windows import as_dataset
 from braindecode_samba.signals.inputs import Channels, RandomState
 
-__all__ = ["SAMBAPretrainer"]
-
 _MAX_GRADIENT_NORM = 1.0
 _PARTS = ("time", "frequency", "envelope")
 
 
-class SAMBAPretrainer(Rebuilder, Interruptible):
+class SAMBAPretrainer(Rebuilder):
     r"""Pretrain SAMBA: rebuild windows of EEG of which a part is hidden.
 
     AdamW without decay of biases, norms and state-space parameters, gradients clipped

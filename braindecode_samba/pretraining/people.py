@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-__all__ = ["Person", "find_recordings", "hold_out", "tell_people"]
-
 # formats of EEG that `mne.io.read_raw` reads
 _FORMATS = (
     *(".ahdr", ".bdf", ".cdt", ".cnt", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf"),

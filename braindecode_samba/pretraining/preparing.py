@@ -33,8 +33,6 @@ from braindecode_samba.pretraining.sources import RecordingSource
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.signals.broken import RecordingError
 
-__all__ = ["prepare", "read_stores"]
-
 # names that are told of each kind
 _MOST_NAMES = 12
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skorch.utils import to_tensor
 from torch import Tensor, nn
 
+from braindecode_samba.estimators.interrupts import Interruptible
 from braindecode_samba.models import SAMBAReconstructor
 from braindecode_samba.nn.pooling import nine_statistics
 from braindecode_samba.pretraining.batches import (
@@ -23,10 +24,7 @@ from braindecode_samba.pretraining.batches import (
     window_lengths,
 )
 from braindecode_samba.pretraining.choice import Masking
-from braindecode_samba.pretraining.losses import TimeFrequencyLoss
 from braindecode_samba.pretraining.saving import write_checkpoint
-
-__all__ = ["VALIDATION", "MaskedReconstruction", "Rebuilder"]
 
 # the epoch of validation masks, which are the same ones after every epoch
 VALIDATION = 0
@@ -76,21 +74,11 @@ class MaskedReconstruction(nn.Module):
         return self.model.rebuild(visible, pos, weights, ch_mask), target
 
 
-class Rebuilder:
-    """What a trained net does with windows: features, reconstructions, a checkpoint.
+class Rebuilder(Interruptible):
+    """What a trained net does with windows: features, reconstructions, a checkpoint."""
 
-    To be mixed into the net, which knows `masking`, `batch_size` and `seed_`.
-    """
-
-    module_: nn.Module
-    criterion_: TimeFrequencyLoss
-    history: Any
     masking: Masking
-    batch_size: int
     seed_: int
-    check_is_fitted: Callable[[], None]
-    get_dataset: Callable[[Any], Any]
-    _set_training: Callable[[bool], None]
 
     @property
     def model_(self) -> SAMBAReconstructor:

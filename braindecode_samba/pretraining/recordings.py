@@ -22,13 +22,6 @@ from braindecode_samba.signals.broken import RecordingError, recording_named
 from braindecode_samba.signals.heads import ADVICE
 from braindecode_samba.signals.montages import positions_from_chs_info
 
-__all__ = [
-    "CuttingSettings",
-    "Header",
-    "check_recording",
-    "cut_recording",
-]
-
 # a channel that spans less, in robust deviations of its recording, is switched off
 _FLAT = 0.1
 

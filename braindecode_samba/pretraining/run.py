@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch.callbacks import Callback
-from torch.utils.data import Dataset
 
 from braindecode_samba._paths import write_whole
 from braindecode_samba.checkpoints import load_checkpoint
@@ -24,7 +23,6 @@ from braindecode_samba.models import SAMBAReconstructor
 from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.accelerated import AcceleratedPretrainer
 from braindecode_samba.pretraining.augment import MontageAugmentation
-from braindecode_samba.pretraining.batches import window_lengths
 from braindecode_samba.pretraining.callbacks import (
     CSVLog,
     OneCycle,
@@ -51,8 +49,6 @@ from braindecode_samba.pretraining.watching import (
     SpatialWeights,
 )
 from braindecode_samba.signals.arrays import check_number
-
-__all__ = ["pretrain"]
 
 _CONFIG = "pretrain.json"
 
@@ -109,7 +105,8 @@ def pretrain(
     learnt, watched = read_stores(config, stores)
     montages = {"seed": config.seed, **config.montages}
     drawn = {n: MontageAugmentation(s, **montages) for n, s in learnt.items()}
-    windows, n_epochs = _plan(Corpus(drawn, config.mixing), config.training)
+    windows = _Excerpt(drawn, config.mixing)
+    n_epochs = _plan(windows, config.training)
     clock = Clock(state, max_minutes)
     callbacks: list[Callback] = [OneCycle(**config.one_cycle)]
     if config.probe is not None:
@@ -144,38 +141,25 @@ def pretrain(
     return True
 
 
-class _Excerpt(Dataset[dict[str, Any]]):
-    """A corpus of which an epoch draws so many windows."""
+class _Excerpt(Corpus):
+    """A corpus of which an epoch draws so many windows, or all."""
 
-    def __init__(self, corpus: Corpus, n_drawn: int) -> None:
-        self.corpus, self.n_drawn = corpus, n_drawn
-        self.lengths = window_lengths(corpus)
-
-    def __len__(self) -> int:
-        return len(self.corpus)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return self.corpus[row]
+    most: int | None = None
 
     def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
         """Rows of one epoch."""
-        return self.corpus.order(epoch, seed)[: self.n_drawn]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Pass on which epoch comes next."""
-        self.corpus.set_epoch(epoch)
+        return super().order(epoch, seed)[: self.most]
 
 
-def _plan(
-    corpus: Corpus, training: TrainingConfig
-) -> tuple[Dataset[dict[str, Any]], int]:
-    """Windows as an epoch draws them, and the number of epochs."""
+def _plan(corpus: _Excerpt, training: TrainingConfig) -> int:
+    """Say what an epoch draws, and give the number of epochs."""
     if training.steps is None:
-        return corpus, training.epochs
+        return training.epochs
     n_windows = sum(corpus.n_drawn)
     epochs = math.ceil(training.steps * training.batch_size / n_windows)
     drawn = math.ceil(training.steps / epochs) * training.batch_size
-    return _Excerpt(corpus, min(drawn, n_windows)), epochs
+    corpus.most = min(drawn, n_windows)
+    return epochs
 
 
 def _make_probe(probe: ProbeConfig, stores: Path) -> LinearProbe:

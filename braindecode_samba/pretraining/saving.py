@@ -12,8 +12,6 @@ from braindecode_samba.checkpoints.files import WEIGHTS
 from braindecode_samba.checkpoints.saving import save_model
 from braindecode_samba.models import SAMBAReconstructor
 
-__all__ = ["write_checkpoint"]
-
 
 def write_checkpoint(
     path: str | os.PathLike[str],

@@ -8,8 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_sealed", "seal"]
-
 _DIGEST = "sha256"
 
 

@@ -20,15 +20,6 @@ from numpy.typing import NDArray
 from braindecode_samba._paths import whole_file
 from braindecode_samba.pretraining.sealed import read_sealed, seal
 
-__all__ = [
-    "STORED",
-    "StoredRecording",
-    "finished_recording",
-    "read_index",
-    "write_index",
-    "write_recording",
-]
-
 STORED = np.dtype("<f2")
 _INDEX = "index.json"
 _FORMAT = 1

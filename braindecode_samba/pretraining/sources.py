@@ -16,8 +16,6 @@ from braindecode.datasets import RawDataset
 
 from braindecode_samba.signals.broken import open_recording
 
-__all__ = ["Recording", "RecordingSource"]
-
 Recording: TypeAlias = str | os.PathLike[str] | mne.io.BaseRaw | RawDataset
 
 

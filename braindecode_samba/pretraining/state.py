@@ -21,8 +21,6 @@ from braindecode_samba._paths import hidden_parts, one_writer, write_whole
 from braindecode_samba.checkpoints.saving import as_bytes
 from braindecode_samba.pretraining.sealed import read_sealed, seal
 
-__all__ = ["has_training_state", "load_training_state", "save_training_state"]
-
 _INDEX = "training.json"
 
 

@@ -15,8 +15,6 @@ from torch.utils.data import Dataset
 
 from braindecode_samba.pretraining.shards import STORED, StoredRecording, read_index
 
-__all__ = ["WindowStore"]
-
 # a process may hold some 65,000 maps under Linux, and other libraries need theirs
 _MOST_MAPS = 8192
 

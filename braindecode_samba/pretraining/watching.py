@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,11 +25,10 @@ from braindecode_samba.pretraining.drawing import (
     rebuild_window,
 )
 
-__all__ = ["LinearProbe", "ReconstructionFigure", "SpatialWeights"]
-
 _FOLDS = 5
 
 
+@dataclass(eq=False, repr=False)
 class LinearProbe(Callback):
     """Score a linear classifier on the features, beside the loss.
 
@@ -50,13 +50,10 @@ class LinearProbe(Callback):
         Epochs from one score to the next.
     """
 
-    def __init__(
-        self, X: Any, y: ArrayLike, groups: ArrayLike | None = None, every: int = 5
-    ) -> None:
-        self.X = X
-        self.y = y
-        self.groups = groups
-        self.every = every
+    X: Any
+    y: ArrayLike
+    groups: ArrayLike | None = None
+    every: int = 5
 
     def initialize(self) -> Self:
         """Check labels and groups."""
@@ -98,6 +95,7 @@ class LinearProbe(Callback):
         return float(roc_auc_score(self.labels_, scores, multi_class="ovr"))
 
 
+@dataclass(eq=False, repr=False)
 class ReconstructionFigure(Callback):
     """Draw a window, what was hidden of it, and what was made of it, with spectra.
 
@@ -112,12 +110,9 @@ class ReconstructionFigure(Callback):
         the first training window).
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], every: int = 1, n_channels: int = 6
-    ) -> None:
-        self.folder = folder
-        self.every = every
-        self.n_channels = n_channels
+    folder: str | os.PathLike[str]
+    every: int = 1
+    n_channels: int = 6
 
     def initialize(self) -> Self:
         """Check the settings."""
@@ -146,6 +141,7 @@ class ReconstructionFigure(Callback):
         write_whole(Path(self.folder) / f"epoch-{epoch:05d}.png", png.getvalue())
 
 
+@dataclass(eq=False, repr=False)
 class SpatialWeights(Callback):
     """Keep the spatial weights of every few epochs.
 
@@ -158,9 +154,8 @@ class SpatialWeights(Callback):
         Epochs from one file to the next.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], every: int = 1) -> None:
-        self.folder = folder
-        self.every = every
+    folder: str | os.PathLike[str]
+    every: int = 1
 
     def initialize(self) -> Self:
         """Check the settings."""

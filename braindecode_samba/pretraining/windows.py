@@ -6,7 +6,7 @@ recording must bring is decided in `braindecode_samba.signals.inputs`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import mne
 import numpy as np
@@ -18,20 +18,6 @@ from torch.utils.data import Dataset
 
 from braindecode_samba.nn.scaling import MODEL_SFREQ, SignalInput, min_times, rate_ratio
 from braindecode_samba.signals.inputs import Channels, Windows, read_windows
-
-__all__ = ["WindowDataset", "as_dataset"]
-
-
-class _Part(Protocol):
-    """Windows of one montage and rate."""
-
-    sfreq: float
-    positions: NDArray[np.float64]  # (channels, 3)
-    lengths: NDArray[np.int64]  # samples at that rate
-
-    def read(self, row: int) -> NDArray[np.float32]:
-        """Window (channels, times)."""
-        ...
 
 
 class WindowDataset(Dataset[dict[str, Any]]):
@@ -50,7 +36,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
         Samples of each item.
     """
 
-    def __init__(self, parts: Sequence[_Part], model_sfreq: float) -> None:
+    def __init__(self, parts: Sequence["_Loaded | _Lazy"], model_sfreq: float) -> None:
         self.parts = list(parts)
         self.ends = np.cumsum([len(part.lengths) for part in parts])
         lengths, self._inputs = [], {}
@@ -145,7 +131,7 @@ def as_dataset(
 
 
 class _Loaded:
-    """Windows in memory."""
+    """Windows in memory: places (channels, 3), and lengths in samples."""
 
     def __init__(self, windows: Windows) -> None:
         self.x, self.sfreq = windows.x, windows.sfreq
@@ -205,7 +191,7 @@ def _describes_many(item: Any) -> bool:
     return isinstance(item, Dataset | mne.BaseEpochs | mne.io.BaseRaw)
 
 
-def _read(item: Any, declared: dict[str, Any]) -> _Part:
+def _read(item: Any, declared: dict[str, Any]) -> _Loaded | _Lazy:
     if isinstance(item, EEGWindowsDataset) and len(item):
         return _Lazy(item, declared)
     return _Loaded(read_windows(item, **declared))

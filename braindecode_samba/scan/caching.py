@@ -41,13 +41,18 @@ class OptionalCache(FunctionCache):
             _lose(error)
 
 
-def compiled(fastmath: set[str]) -> Callable[[Callable[..., Any]], Any]:
+def compiled(
+    fastmath: set[str], apart: bool = False
+) -> Callable[[Callable[..., Any]], Any]:
     """Compile a loop at its first use, without Python's lock.
 
     Parameters
     ----------
     fastmath : set of str
         ``EXACT``, or ``SUMS`` where sums may be taken in another order.
+    apart : bool
+        Whether no array that is written overlaps another one. A compiler that knows
+        needs no second, slower loop, and no test of which one to take.
 
     Returns
     -------
@@ -59,11 +64,19 @@ def compiled(fastmath: set[str]) -> Callable[[Callable[..., Any]], Any]:
         made: Any = njit(nogil=True, fastmath=fastmath, error_model="numpy")(loop)
         try:
             made._cache = OptionalCache(loop)
+            if apart:
+                made._compiler._customize_flags = _without_overlap
         except Exception as error:  # there is no folder, or numba has changed
             _lose(error)
         return made
 
     return decorate
+
+
+def _without_overlap(flags: Any) -> Any:
+    """Set what numba's decorator has no word for."""
+    flags.noalias = True
+    return flags
 
 
 def _lose(error: Exception) -> None:

@@ -14,9 +14,10 @@ from torch.autograd.function import once_differentiable
 
 from braindecode_samba.scan.fused_tile import Room, Tile
 from braindecode_samba.scan.layers import LayerStack
+from braindecode_samba.scan.products import multiply
 from braindecode_samba.scan.shares import Parameters, Places, Share, divide
 from braindecode_samba.scan.threads import run_in_threads
-from braindecode_samba.scan.tiles import State, tile_sizes
+from braindecode_samba.scan.tiles import State, tile_rows, tile_sizes
 
 
 def run_fused(p: LayerStack, u: Tensor, state: State) -> tuple[Tensor, State]:
@@ -142,18 +143,27 @@ class _FusedStack(torch.autograd.Function):
 def _conv_after(u: Tensor, p: Parameters, before: Tensor) -> Tensor:
     """Last inputs of the convolution: the state that the next steps need."""
     taps, channels = before.shape[2:]
-    rows = p.in_proj[:, p.d_inner : p.d_inner + channels].transpose(1, 2).unsqueeze(1)
-    last = torch.matmul(u[:, :, max(0, u.shape[2] - taps) :], rows)
+    rows = p.in_proj[:, p.d_inner : p.d_inner + channels]
+    last = u[:, :, max(0, u.shape[2] - taps) :]
+    last = multiply(last.flatten(1, 2), rows).unflatten(1, last.shape[1:3])
     past = torch.cat([before, last], 2) if taps else before
     return past[:, :, past.shape[2] - taps :].contiguous()
 
 
-def _grid(u: Tensor, p: Parameters) -> list[tuple[slice, slice]]:
-    """Windows and times of all tiles of (layers, windows, time, d_model), in order."""
-    layers, batch, n_times, _ = u.shape
-    windows, steps = tile_sizes(batch, n_times, layers * p.in_proj.shape[1] // 2)
+def _grid(u: Tensor, p: Parameters) -> list[tuple[slice, slice, slice]]:
+    """Layers, windows and times of all tiles of (layers, windows, time, d_model)."""
+    n_layers, batch, n_times, _ = u.shape
+    width = p.in_proj.shape[1] // 2
+    # several layers at once only where all of their windows are short
+    layers = min(n_layers, max(1, tile_rows(width) // (batch * n_times)))
+    windows, steps = tile_sizes(batch, n_times, layers * width)
     return [
-        (slice(b, min(b + windows, batch)), slice(t, min(t + steps, n_times)))
+        (
+            slice(a, min(a + layers, n_layers)),
+            slice(b, min(b + windows, batch)),
+            slice(t, min(t + steps, n_times)),
+        )
+        for a in range(0, n_layers, layers)
         for b in range(0, batch, windows)
         for t in range(0, n_times, steps)
     ]
@@ -181,19 +191,20 @@ def _forth(
     scan_state = scan_state[share.layers, share.windows, :, features]
     scan_after = scan_after[share.layers, share.windows, :, features]
     kept: list[State] = []
-    state = conv_state, scan_state
     room = Room()
-    for windows, times in _grid(u, p):
+    for layers, windows, times in _grid(u, p):
+        part = layers, windows
         if times.start == 0:
-            state = conv_state[:, windows], _copy(scan_state[:, windows])
+            state = conv_state[part], _copy(scan_state[part])
         if keep:
             kept.append((state[0], state[1].clone()))
-        tile = Tile(u[:, windows, times], p, state, room, keep_starts=False)
-        tile.project(y[:, windows, times])
-        squares[:, windows, times] = tile.squares
+        own = Parameters(*(t[layers] for t in p))
+        tile = Tile(u[*part, times], own, state, room, keep_starts=False)
+        tile.project(y[*part, times])
+        squares[*part, times] = tile.squares
         state = tile.state_after()
         if times.stop == u.shape[2]:
-            scan_after[:, windows] = state[1]
+            scan_after[part] = state[1]
     return kept
 
 
@@ -226,20 +237,22 @@ def _back(
     sums = Parameters(*(torch.zeros_like(t) for t in p))
     dstate = dconv_after, dscan_after
     room = Room()
-    for (windows, times), state in zip(
+    for (layers, windows, times), state in zip(
         reversed(_grid(u, p)), reversed(kept), strict=True
     ):
+        part = layers, windows
         if times.stop == u.shape[2]:
-            dstate = dconv_after[:, windows], _copy(dscan_after[:, windows])
+            dstate = dconv_after[part], _copy(dscan_after[part])
         state = state[0], state[1].clone()
-        tile = Tile(u[:, windows, times], p, state, room, keep_starts=True)
-        du[:, windows, times], dstate, parts = tile.backward(
-            dy[:, windows, times], pull[:, windows, times], dstate
+        own = Parameters(*(t[layers] for t in p))
+        tile = Tile(u[*part, times], own, state, room, keep_starts=True)
+        du[*part, times], dstate, derivatives = tile.backward(
+            dy[*part, times], pull[*part, times], dstate
         )
-        for total, part in zip(sums, parts, strict=True):
-            total += part
+        for total, derivative in zip(sums, derivatives, strict=True):
+            total[layers] += derivative
         if times.start == 0:
-            dconv[:, windows], dscan[:, windows] = dstate
+            dconv[part], dscan[part] = dstate
     return dconv, sums
 
 

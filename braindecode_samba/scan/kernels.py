@@ -18,13 +18,11 @@ from braindecode_samba.scan.rows import (
     advance,
     convolve_row,
     copy_rows,
-    dot_rows,
+    enter_row,
     gate_row,
-    multiply_by,
-    multiply_to,
-    sigmoid_row,
-    skip_row,
+    silu_row,
     step_sizes,
+    sum_squares,
     widen,
 )
 
@@ -70,62 +68,47 @@ def forward(
     most = d_inner // n_ranges
     S = np.empty((n_state, most), np.float32)
     pre = np.empty(most, np.float32)
-    x = np.empty(most, np.float32)
-    y = np.empty(most, np.float32)
     gate = np.empty(most, np.float32)
+    x = np.empty(most, np.float32)
     u = np.empty(most, np.float32)
-    dt_wide = np.empty(most, np.float32)
+    y = np.empty(most, np.float32)
+    dt = np.empty(most, np.float32)
     decay = np.empty(most, np.float32)
+    skip = np.empty(most, np.float32)
     # of all times, each head of a time behind the other
     room = np.empty(n_times * n_heads, np.float32)
     dt_heads = np.empty(n_times * n_heads, np.float32)
     decay_heads = np.empty(n_times * n_heads, np.float32)
+    bc_pre = np.empty(n_bc, np.float32)
     bc = np.empty(n_bc, np.float32)
-    bc_sigmoid = np.empty(n_bc, np.float32)
-    bits = np.empty(max(most, n_bc, n_times * n_heads), np.int32)
-    powers = bits.view(np.float32)
     for unit in range(first, last):
         s, part = unit // n_ranges, unit % n_ranges
         layer = s // (n_sequences // A.shape[0])
         h0 = part * n_heads // n_ranges
         h1 = (part + 1) * n_heads // n_ranges
+        width = h1 - h0
         d0 = h0 * head_dim
-        n = (h1 - h0) * head_dim
+        n = width * head_dim
         sequence, before = zx[s], past[s]
         taps, offsets = weight[layer], bias[layer]
-        dt_offsets, rates, skips = dt_bias[layer], A[layer], D[layer]
-        step_sizes(
-            sequence[:, 2 * d_inner + n_bc :],
-            dt_offsets,
-            rates,
-            h0,
-            h1,
-            room,
-            dt_heads,
-            decay_heads,
-            bits,
-            powers,
-        )
+        raw = sequence[:, 2 * d_inner + n_bc :]
+        step_sizes(raw, dt_bias[layer], A[layer], h0, h1, room, dt_heads, decay_heads)
+        widen(D[layer, h0:h1], head_dim, skip)
         # side by side in memory, which loops over features need
         copy_rows(states[s], d0, S, 0, n_state, n)
         for t in range(n_times):
             if starts.shape[1] and t % BLOCK == 0:
                 copy_rows(S, 0, starts[s, t // BLOCK], d0, n_state, n)
+            convolve_row(
+                sequence, before, t, d_inner, taps, offsets, bc_pre, d_inner, n_bc
+            )
+            silu_row(bc_pre, bc, n_bc)
             convolve_row(sequence, before, t, d_inner, taps, offsets, pre, d0, n)
-            sigmoid_row(pre, x, bits, powers, n)
-            convolve_row(sequence, before, t, d_inner, taps, offsets, bc, d_inner, n_bc)
-            sigmoid_row(bc, bc_sigmoid, bits, powers, n_bc)
-            multiply_by(bc, bc_sigmoid, n_bc)
-            now = slice(t * (h1 - h0), (t + 1) * (h1 - h0))
-            widen(dt_heads[now], head_dim, dt_wide)
-            widen(decay_heads[now], head_dim, decay)
-            multiply_by(x, pre, n)
-            multiply_to(dt_wide, x, u, n)
-            skip_row(skips, x, y, h0, h1, head_dim)
+            widen(dt_heads[t * width : (t + 1) * width], head_dim, dt)
+            widen(decay_heads[t * width : (t + 1) * width], head_dim, decay)
+            enter_row(pre, dt, skip, gate, x, u, y, n)
             advance(S, bc, bc[n_state:], decay, u, y, n_state, n)
-            z = sequence[t, d0 : d0 + n]
-            sigmoid_row(z, gate, bits, powers, n)
             out = g[s, t, d0 : d0 + n]
-            gate_row(y, z, gate, out, n)
-            squares[part, s, t] = dot_rows(out, out, n)
+            gate_row(y, sequence[t, d0 : d0 + n], out, n)
+            squares[part, s, t] = sum_squares(out, n)
         copy_rows(S, 0, states[s], d0, n_state, n)

@@ -11,18 +11,19 @@ from braindecode_samba.scan.kernels import BLOCK
 from braindecode_samba.scan.rows import (
     ONE,
     ZERO,
+    add_products,
+    add_row,
     advance_to,
     convolve_row,
     copy_rows,
-    dot_rows,
+    enter_row,
     fill_row,
     gather_steps,
     multiply_by,
-    multiply_to,
+    sigmoid,
     sigmoid_row,
-    skip_row,
+    silu_row,
     step_sizes,
-    sum_row,
     widen,
 )
 
@@ -35,41 +36,96 @@ def _back_through_state(
 
     ``before`` and ``after`` (state, features) are the states around the step.
     """
-    for k in range(n_state):
-        b, c = B[k], C[k]
-        total = ZERO
+    fours = n_state // 4 * 4
+    for k in range(0, fours, 2):
+        dC[k], dC[k + 1], dB[k], dB[k + 1] = _back_through_two(
+            dS[k], dS[k + 1], after[k], after[k + 1], C[k:], dy, u, n
+        )
+    for k in range(0, fours, 4):
+        _back_through_four(
+            dS[k],
+            dS[k + 1],
+            dS[k + 2],
+            dS[k + 3],
+            before[k],
+            before[k + 1],
+            before[k + 2],
+            before[k + 3],
+            B[k:],
+            decay,
+            du,
+            ddecay,
+            n,
+        )
+    for k in range(fours, n_state):
+        dc, db = ZERO, ZERO
         for i in range(n):
-            dS[k, i] += c * dy[i]
-            total += dy[i] * after[k, i]
-        dC[k] = total
-        total = ZERO
-        for i in range(n):
-            du[i] += b * dS[k, i]
-            total += dS[k, i] * u[i]
-        dB[k] = total
-        for i in range(n):
-            ddecay[i] += dS[k, i] * before[k, i]
-            dS[k, i] *= decay[i]
+            s = dS[k, i] + C[k] * dy[i]
+            dc += dy[i] * after[k, i]
+            db += s * u[i]
+            du[i] += B[k] * s
+            ddecay[i] += s * before[k, i]
+            dS[k, i] = s * decay[i]
+        dC[k], dB[k] = dc, db
 
 
-@compiled(EXACT)
-def _back_through_gate(z, sigmoid, dg, y, pull, dy, dz, n):
+# several states of a feature at once: what they share is read once
+@compiled(SUMS, apart=True)
+def _back_through_two(dS0, dS1, S0, S1, C, dy, u, n):
+    """Add what the output pulls at two states; give the derivatives of C and B."""
+    c0, c1 = C[0], C[1]
+    dc0, dc1, db0, db1 = ZERO, ZERO, ZERO, ZERO
+    for i in range(n):
+        s0, s1 = dS0[i] + c0 * dy[i], dS1[i] + c1 * dy[i]
+        dc0 += dy[i] * S0[i]
+        dc1 += dy[i] * S1[i]
+        db0 += s0 * u[i]
+        db1 += s1 * u[i]
+        dS0[i], dS1[i] = s0, s1
+    return dc0, dc1, db0, db1
+
+
+@compiled(EXACT, apart=True)
+def _back_through_four(dS0, dS1, dS2, dS3, S0, S1, S2, S3, B, decay, du, ddecay, n):
+    """Differentiate by inputs and decays, and hand four states to the step before."""
+    b0, b1, b2, b3 = B[0], B[1], B[2], B[3]
+    for i in range(n):
+        s0, s1, s2, s3 = dS0[i], dS1[i], dS2[i], dS3[i]
+        du[i] += b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3
+        ddecay[i] += s0 * S0[i] + s1 * S1[i] + s2 * S2[i] + s3 * S3[i]
+        dS0[i], dS1[i] = s0 * decay[i], s1 * decay[i]
+        dS2[i], dS3[i] = s2 * decay[i], s3 * decay[i]
+
+
+@compiled(EXACT, apart=True)
+def _back_through_gate(z, dg, y, pull, dy, dz, n):
     """Differentiate ``g = y silu(z)``; ``pull`` is a factor of g in its derivative."""
     for i in range(n):
-        dz[i] = dg[i] + pull * y[i] * z[i] * sigmoid[i]
+        s = sigmoid(z[i])
+        d = dg[i] + pull * y[i] * z[i] * s
+        dy[i] = d * z[i] * s
+        dz[i] = d * y[i] * s * (ONE + z[i] * (ONE - s))
+
+
+@compiled(EXACT, apart=True)
+def _back_through_silu(x, gate, dx, n):
     for i in range(n):
-        dy[i] = dz[i] * z[i] * sigmoid[i]
+        dx[i] *= gate[i] + x[i] * (ONE - gate[i])
+
+
+@compiled(SUMS, apart=True)
+def _back_through_head(x, dy, du, ddecay, step, skip, dx, n):
+    """Differentiate by the inputs of a head; sum up what its three factors get."""
+    da, ddt, dskip = ZERO, ZERO, ZERO
     for i in range(n):
-        dz[i] *= y[i] * sigmoid[i] * (ONE + z[i] * (ONE - sigmoid[i]))
+        da += ddecay[i]
+        ddt += du[i] * x[i]
+        dskip += dy[i] * x[i]
+        dx[i] = step * du[i] + skip * dy[i]
+    return da, ddt, dskip
 
 
 @compiled(EXACT)
-def _back_through_silu(x, sigmoid, dx, n):
-    for i in range(n):
-        dx[i] *= sigmoid[i] + x[i] * (ONE - sigmoid[i])
-
-
-@compiled(SUMS)
 def _back_through_heads(
     h0, h1, head_dim, A, D, dt, decay, slope, x, dy, du, ddecay, dx, draw, dbias, dA, dD
 ):
@@ -79,13 +135,10 @@ def _back_through_heads(
     """
     for h in range(h0, h1):
         a, b = (h - h0) * head_dim, (h - h0 + 1) * head_dim
-        x_h, du_h, dy_h, dx_h = x[a:b], du[a:b], dy[a:b], dx[a:b]
-        da = sum_row(ddecay[a:b], head_dim)
-        ddt = dot_rows(du_h, x_h, head_dim)
-        dskip = dot_rows(dy_h, x_h, head_dim)
-        step, skip = dt[h - h0], D[h]
-        for i in range(head_dim):
-            dx_h[i] = step * du_h[i] + skip * dy_h[i]
+        step = dt[h - h0]
+        da, ddt, dskip = _back_through_head(
+            x[a:b], dy[a:b], du[a:b], ddecay[a:b], step, D[h], dx[a:b], head_dim
+        )
         # dt A is the logarithm of the decay
         da *= decay[h - h0]
         ddt = (ddt + da * A[h]) * slope[h - h0]
@@ -147,43 +200,40 @@ def backward(
     S = np.empty((BLOCK + 1, n_state, most), np.float32)
     dS = np.empty((n_state, most), np.float32)
     pre = np.empty((BLOCK, most), np.float32)
-    sigmoid = np.empty((BLOCK, most), np.float32)
+    gate = np.empty((BLOCK, most), np.float32)
     x = np.empty((BLOCK, most), np.float32)
     u = np.empty((BLOCK, most), np.float32)
     y = np.empty((BLOCK, most), np.float32)
     decay = np.empty((BLOCK, most), np.float32)
-    dt_wide = np.empty(most, np.float32)
+    dt = np.empty(most, np.float32)
+    skip = np.empty(most, np.float32)
     # of all times, each head of a time behind the other
     room = np.empty(n_times * n_heads, np.float32)
     dt_heads = np.empty(n_times * n_heads, np.float32)
     decay_heads = np.empty(n_times * n_heads, np.float32)
     slopes = np.empty(n_times * n_heads, np.float32)
+    bc_pre = np.empty(n_bc, np.float32)
     bc = np.empty((BLOCK, n_bc), np.float32)
-    bc_sigmoid = np.empty(n_bc, np.float32)
-    gate = np.empty(most, np.float32)
     dy = np.empty(most, np.float32)
     du = np.empty(most, np.float32)
     ddecay = np.empty(most, np.float32)
-    bits = np.empty(max(most, n_bc, n_times * n_heads), np.int32)
-    powers = bits.view(np.float32)
     for unit in range(first, last):
         s, part = unit // n_ranges, unit % n_ranges
         layer = s // (n_sequences // A.shape[0])
         h0 = part * n_heads // n_ranges
         h1 = (part + 1) * n_heads // n_ranges
+        width = h1 - h0
         d0 = h0 * head_dim
-        n = (h1 - h0) * head_dim
+        n = width * head_dim
         sequence, before = zx[s], past[s]
         taps, offsets = weight[layer], bias[layer]
         dt_offsets, rates, skips = dt_bias[layer], A[layer], D[layer]
-        width = h1 - h0
         raw = sequence[:, first_dt:]
         # a softplus has a sigmoid as derivative
         gather_steps(raw, dt_offsets, h0, h1, room)
-        sigmoid_row(room, slopes, bits, powers, n_times * width)
-        step_sizes(
-            raw, dt_offsets, rates, h0, h1, room, dt_heads, decay_heads, bits, powers
-        )
+        sigmoid_row(room, slopes, n_times * width)
+        step_sizes(raw, dt_offsets, rates, h0, h1, room, dt_heads, decay_heads)
+        widen(skips[h0:h1], head_dim, skip)
         copy_rows(dstates[s], d0, dS, 0, n_state, n)
         for block in range((n_times - 1) // BLOCK, -1, -1):
             t0 = block * BLOCK
@@ -191,19 +241,14 @@ def backward(
             copy_rows(starts[s, block], d0, S[0], 0, n_state, n)
             for q in range(steps):
                 t = t0 + q
-                convolve_row(sequence, before, t, d_inner, taps, offsets, pre[q], d0, n)
-                sigmoid_row(pre[q], sigmoid[q], bits, powers, n)
                 convolve_row(
-                    sequence, before, t, d_inner, taps, offsets, bc[q], d_inner, n_bc
+                    sequence, before, t, d_inner, taps, offsets, bc_pre, d_inner, n_bc
                 )
-                sigmoid_row(bc[q], bc_sigmoid, bits, powers, n_bc)
-                multiply_by(bc[q], bc_sigmoid, n_bc)
-                now = slice(t * width, (t + 1) * width)
-                widen(dt_heads[now], head_dim, dt_wide)
-                widen(decay_heads[now], head_dim, decay[q])
-                multiply_to(pre[q], sigmoid[q], x[q], n)
-                multiply_to(dt_wide, x[q], u[q], n)
-                skip_row(skips, x[q], y[q], h0, h1, head_dim)
+                silu_row(bc_pre, bc[q], n_bc)
+                convolve_row(sequence, before, t, d_inner, taps, offsets, pre[q], d0, n)
+                widen(dt_heads[t * width : (t + 1) * width], head_dim, dt)
+                widen(decay_heads[t * width : (t + 1) * width], head_dim, decay[q])
+                enter_row(pre[q], dt, skip, gate[q], x[q], u[q], y[q], n)
                 advance_to(
                     S[q],
                     S[q + 1],
@@ -218,12 +263,10 @@ def backward(
             for q in range(steps - 1, -1, -1):
                 t = t0 + q
                 now = slice(t * width, (t + 1) * width)
-                z = sequence[t, d0 : d0 + n]
-                sigmoid_row(z, gate, bits, powers, n)
-                dout = dg[s, t, d0 : d0 + n]
                 dz = dzx[s, t, d0 : d0 + n]
                 dx = dzx[s, t, d_inner + d0 : d_inner + d0 + n]
-                _back_through_gate(z, gate, dout, y[q], pull[s, t], dy, dz, n)
+                z, dout = sequence[t, d0 : d0 + n], dg[s, t, d0 : d0 + n]
+                _back_through_gate(z, dout, y[q], pull[s, t], dy, dz, n)
                 fill_row(du, ZERO, n)
                 fill_row(ddecay, ZERO, n)
                 _back_through_state(
@@ -261,7 +304,7 @@ def backward(
                     dA[s],
                     dD[s],
                 )
-                _back_through_silu(x[q], sigmoid[q], dx, n)
+                _back_through_silu(x[q], gate[q], dx, n)
         copy_rows(dS, 0, dstates[s], d0, n_state, n)
 
 
@@ -289,52 +332,43 @@ def backward_convolution(
     """
     n_sequences, n_times, _ = zx.shape
     taps, channels = weight.shape[1:]
-    n_ranges, n_bc = dbc.shape[0], dbc.shape[3]
+    n_ranges = dbc.shape[0]
+    n_bc = dbc.shape[3]
     d_inner = channels - n_bc
+    pre = np.empty(n_bc, np.float32)
     bc = np.empty(n_bc, np.float32)
-    sigmoid = np.empty(n_bc, np.float32)
-    bits = np.empty(n_bc, np.int32)
-    powers = bits.view(np.float32)
+    gate = np.empty(n_bc, np.float32)
     for s in range(first, last):
         layer = s // (n_sequences // weight.shape[0])
         w = weight[layer]
+        end = d_inner + channels
         for t in range(n_times):
-            convolve_row(zx[s], past[s], t, d_inner, w, bias[layer], bc, d_inner, n_bc)
-            sigmoid_row(bc, sigmoid, bits, powers, n_bc)
-            row = dzx[s, t, 2 * d_inner : 2 * d_inner + n_bc]
-            for i in range(n_bc):
-                row[i] = ZERO
+            convolve_row(zx[s], past[s], t, d_inner, w, bias[layer], pre, d_inner, n_bc)
+            sigmoid_row(pre, gate, n_bc)
+            silu_row(pre, bc, n_bc)
+            row = dzx[s, t, 2 * d_inner : end]
+            fill_row(row, ZERO, n_bc)
             for part in range(n_ranges):
-                for i in range(n_bc):
-                    row[i] += dbc[part, s, t, i]
-            for i in range(n_bc):
-                row[i] *= sigmoid[i] * (ONE + bc[i] * (ONE - sigmoid[i]))
-            row = dzx[s, t, d_inner : d_inner + channels]
-            total = dbias[s]
-            for i in range(channels):
-                total[i] += row[i]
+                add_row(dbc[part, s, t], row, n_bc)
+            _back_through_silu(bc, gate, row, n_bc)
+            row = dzx[s, t, d_inner:end]
+            add_row(row, dbias[s], channels)
             for j in range(taps):
                 source = t - taps + 1 + j
-                out = dweight[s, j]
                 if source >= 0:
-                    value = zx[s, source, d_inner : d_inner + channels]
+                    value = zx[s, source, d_inner:end]
                 else:
                     value = past[s, taps - 1 + source]
-                for i in range(channels):
-                    out[i] += row[i] * value[i]
+                add_products(row, value, dweight[s, j], channels)
         # an input acts on its own step and on those behind it
         for source in range(1 - taps, n_times):
             if source >= 0:
-                out = dzx[s, source, d_inner : d_inner + channels]
-                for i in range(channels):
-                    out[i] *= w[taps - 1, i]
+                out = dzx[s, source, d_inner:end]
+                multiply_by(out, w[taps - 1], channels)
             else:
                 out = dpast[s, taps - 1 + source]
-                for i in range(channels):
-                    out[i] = ZERO
+                fill_row(out, ZERO, channels)
             for j in range(taps - 1):
                 t = source + taps - 1 - j
                 if 0 <= t < n_times:
-                    row = dzx[s, t, d_inner : d_inner + channels]
-                    for i in range(channels):
-                        out[i] += w[j, i] * row[i]
+                    add_products(w[j], dzx[s, t, d_inner:end], out, channels)

@@ -31,8 +31,8 @@ _A9, _A11, _A13 = np.float32(1 / 9), np.float32(1 / 11), np.float32(1 / 13)
 
 
 @compiled(EXACT)
-def _exp_parts(x):
-    """``exp(x) = m 2^k``: gives m and k."""
+def _exp(x):
+    """``exp(x)`` for x between the two limits above."""
     k = np.floor(x * _LOG2E + _HALF)
     r = x - k * _LN2_HIGH
     r = r - k * _LN2_LOW
@@ -42,42 +42,45 @@ def _exp_parts(x):
     p = p * r + _C4
     p = p * r + _C3
     p = p * r + _C2
-    return p * r * r + r + ONE, k
+    # 2^k by its bits
+    power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return (p * r * r + r + ONE) * power
 
 
 @compiled(EXACT)
-def sigmoid_row(v, out, bits, powers, n):
-    """``out = 1 / (1 + exp(-v))`` for a row; ``powers`` is ``bits`` as float32."""
-    for i in range(n):
-        m, k = _exp_parts(min(max(-v[i], _LOWEST), _HIGHEST))
-        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
-        # NaN goes through: the comparisons above would lose it
-        out[i] = m + (v[i] - v[i])
-    for i in range(n):
-        out[i] = ONE / (ONE + out[i] * powers[i])
+def sigmoid(x):
+    """``1 / (1 + exp(-x))``."""
+    # NaN goes through: comparisons would lose it
+    return ONE / (ONE + _exp(min(max(-x, _LOWEST), _HIGHEST))) + (x - x)
 
 
-@compiled(EXACT)
-def exp_row(v, out, bits, powers, n):
+@compiled(EXACT, apart=True)
+def sigmoid_row(v, out, n):
+    """``out = 1 / (1 + exp(-v))`` for a row."""
+    for i in range(n):
+        out[i] = sigmoid(v[i])
+
+
+@compiled(EXACT, apart=True)
+def silu_row(v, out, n):
+    """``out = v / (1 + exp(-v))`` for a row."""
+    for i in range(n):
+        out[i] = v[i] * sigmoid(v[i])
+
+
+@compiled(EXACT, apart=True)
+def exp_row(v, out, n):
     """``out = exp(v)`` for a row of numbers of at most 0."""
     for i in range(n):
-        m, k = _exp_parts(max(v[i], _LOWEST))
-        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
-        out[i] = m + (v[i] - v[i])
-    for i in range(n):
-        out[i] *= powers[i]
+        out[i] = _exp(max(v[i], _LOWEST)) + (v[i] - v[i])
 
 
-@compiled(EXACT)
-def softplus_row(v, out, bits, powers, n):
+@compiled(EXACT, apart=True)
+def softplus_row(v, out, n):
     """``out = log(1 + exp(v))`` for a row, of small numbers with all their digits."""
     for i in range(n):
-        m, k = _exp_parts(max(-abs(v[i]), _LOWEST))
-        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
-        out[i] = m
-    for i in range(n):
         # log(1 + e) = 2 atanh(e / (2 + e)), and e is at most 1
-        e = out[i] * powers[i]
+        e = _exp(max(-abs(v[i]), _LOWEST))
         s = e / (_TWO + e)
         q = s * s
         p = _A13
@@ -89,23 +92,46 @@ def softplus_row(v, out, bits, powers, n):
         out[i] = max(v[i], ZERO) + _TWO * (p * q * s + s) + (v[i] - v[i])
 
 
-@compiled(EXACT)
+@compiled(EXACT, apart=True)
 def convolve_row(zx, past, t, first, weight, bias, out, c0, n):
     """Causal convolution at step t of n channels from c0 on; inputs lie at first."""
-    taps = weight.shape[0]
-    # slices: a loop over plain indices is vectorised, one over c0 + i is not
-    start = bias[c0 : c0 + n]
+    last = weight.shape[0] - 1
+    # an index without a sign can't count from the end, which is a test less
+    c0, first = np.uint64(c0), np.uint64(first)
     for i in range(n):
-        out[i] = start[i]
-    for j in range(taps):
-        source = t - taps + 1 + j
-        w = weight[j, c0 : c0 + n]
+        c = c0 + np.uint64(i)
+        out[i] = weight[last, c] * zx[t, first + c] + bias[c]
+    for j in range(last):
+        source = t - last + j
         if source >= 0:
-            row = zx[source, first + c0 : first + c0 + n]
+            for i in range(n):
+                c = c0 + np.uint64(i)
+                out[i] += weight[j, c] * zx[source, first + c]
         else:
-            row = past[taps - 1 + source, c0 : c0 + n]
-        for i in range(n):
-            out[i] += w[i] * row[i]
+            for i in range(n):
+                c = c0 + np.uint64(i)
+                out[i] += weight[j, c] * past[last + source, c]
+
+
+@compiled(EXACT, apart=True)
+def add_products(a, b, out, n):
+    """Compute ``out += a b``."""
+    for i in range(n):
+        out[i] += a[i] * b[i]
+
+
+@compiled(EXACT, apart=True)
+def add_row(a, out, n):
+    """Compute ``out += a``."""
+    for i in range(n):
+        out[i] += a[i]
+
+
+@compiled(EXACT, apart=True)
+def multiply_by(out, a, n):
+    """Compute ``out *= a``."""
+    for i in range(n):
+        out[i] *= a[i]
 
 
 @compiled(EXACT)
@@ -125,7 +151,7 @@ def gather_steps(raw, bias, h0, h1, out):
 
 
 @compiled(EXACT)
-def step_sizes(raw, bias, A, h0, h1, room, dt, decay, bits, powers):
+def step_sizes(raw, bias, A, h0, h1, room, dt, decay):
     """Step sizes and decays of some heads at all times, as `gather_steps` lays them.
 
     All at once: the heads of one time are too few for vector instructions.
@@ -133,11 +159,11 @@ def step_sizes(raw, bias, A, h0, h1, room, dt, decay, bits, powers):
     width = h1 - h0
     n = raw.shape[0] * width
     gather_steps(raw, bias, h0, h1, room)
-    softplus_row(room, dt, bits, powers, n)
+    softplus_row(room, dt, n)
     for t in range(raw.shape[0]):
         for h in range(width):
             room[t * width + h] = dt[t * width + h] * A[h0 + h]
-    exp_row(room, decay, bits, powers, n)
+    exp_row(room, decay, n)
 
 
 @compiled(EXACT)
@@ -147,81 +173,110 @@ def widen(heads, head_dim, out):
         fill_row(out[h * head_dim : (h + 1) * head_dim], heads[h], head_dim)
 
 
-# two functions, since a compiler does not vectorise where input and output may overlap
+@compiled(EXACT, apart=True)
+def enter_row(pre, dt, D, gate, x, u, y, n):
+    """Compute ``x = silu(pre)``, ``u = dt x`` and ``y = D x``, and keep the sigmoid."""
+    for i in range(n):
+        s = sigmoid(pre[i])
+        v = pre[i] * s
+        gate[i] = s
+        x[i] = v
+        u[i] = dt[i] * v
+        y[i] = D[i] * v
+
+
+# Four states of a feature at once: what they share is read once.  Two functions, since
+# a compiler does not vectorise where input and output may overlap.
 @compiled(EXACT)
 def advance(S, B, C, decay, u, y, n_state, n):
     """Advance every state, ``S = decay S + B u``, and read it, ``y += C S``."""
-    for k in range(n_state):
+    fours = n_state // 4 * 4
+    for k in range(0, fours, 4):
+        _advance_four(S[k], S[k + 1], S[k + 2], S[k + 3], B[k:], C[k:], decay, u, y, n)
+    for k in range(fours, n_state):
         b, c = B[k], C[k]
         for i in range(n):
             S[k, i] = decay[i] * S[k, i] + b * u[i]
             y[i] += c * S[k, i]
 
 
+@compiled(EXACT, apart=True)
+def _advance_four(S0, S1, S2, S3, B, C, decay, u, y, n):
+    b0, b1, b2, b3 = B[0], B[1], B[2], B[3]
+    c0, c1, c2, c3 = C[0], C[1], C[2], C[3]
+    for i in range(n):
+        S0[i] = decay[i] * S0[i] + b0 * u[i]
+        S1[i] = decay[i] * S1[i] + b1 * u[i]
+        S2[i] = decay[i] * S2[i] + b2 * u[i]
+        S3[i] = decay[i] * S3[i] + b3 * u[i]
+        y[i] += c0 * S0[i] + c1 * S1[i] + c2 * S2[i] + c3 * S3[i]
+
+
 @compiled(EXACT)
 def advance_to(S, new, B, C, decay, u, y, n_state, n):
     """Compute and read every next state, ``new = decay S + B u`` and ``y += C new``."""
-    for k in range(n_state):
+    fours = n_state // 4 * 4
+    for k in range(0, fours, 4):
+        _advance_four_to(
+            S[k],
+            S[k + 1],
+            S[k + 2],
+            S[k + 3],
+            new[k],
+            new[k + 1],
+            new[k + 2],
+            new[k + 3],
+            B[k:],
+            C[k:],
+            decay,
+            u,
+            y,
+            n,
+        )
+    for k in range(fours, n_state):
         b, c = B[k], C[k]
         for i in range(n):
             new[k, i] = decay[i] * S[k, i] + b * u[i]
             y[i] += c * new[k, i]
 
 
+@compiled(EXACT, apart=True)
+def _advance_four_to(S0, S1, S2, S3, T0, T1, T2, T3, B, C, decay, u, y, n):
+    b0, b1, b2, b3 = B[0], B[1], B[2], B[3]
+    c0, c1, c2, c3 = C[0], C[1], C[2], C[3]
+    for i in range(n):
+        T0[i] = decay[i] * S0[i] + b0 * u[i]
+        T1[i] = decay[i] * S1[i] + b1 * u[i]
+        T2[i] = decay[i] * S2[i] + b2 * u[i]
+        T3[i] = decay[i] * S3[i] + b3 * u[i]
+        y[i] += c0 * T0[i] + c1 * T1[i] + c2 * T2[i] + c3 * T3[i]
+
+
 @compiled(EXACT)
 def copy_rows(source, i0, target, j0, n_rows, n):
     """Copy n values of each row from i0 of one array to j0 of another."""
     for k in range(n_rows):
-        row, out = source[k, i0 : i0 + n], target[k, j0 : j0 + n]
-        for i in range(n):
-            out[i] = row[i]
+        copy_row(source[k, i0 : i0 + n], target[k, j0 : j0 + n], n)
+
+
+@compiled(EXACT, apart=True)
+def copy_row(a, out, n):
+    """Copy a row."""
+    for i in range(n):
+        out[i] = a[i]
 
 
 @compiled(SUMS)
-def sum_row(a, n):
-    """Sum a row."""
+def sum_squares(a, n):
+    """Sum the squares of a row."""
     total = ZERO
     for i in range(n):
-        total += a[i]
+        total += a[i] * a[i]
     return total
 
 
-@compiled(SUMS)
-def dot_rows(a, b, n):
-    """Sum the products of two rows."""
-    total = ZERO
-    for i in range(n):
-        total += a[i] * b[i]
-    return total
-
-
-@compiled(EXACT)
-def multiply_by(a, b, n):
-    """Overwrite ``a`` by ``a b``."""
-    for i in range(n):
-        a[i] *= b[i]
-
-
-@compiled(EXACT)
-def multiply_to(a, b, out, n):
-    """Compute ``out = a b``."""
-    for i in range(n):
-        out[i] = a[i] * b[i]
-
-
-@compiled(EXACT)
-def skip_row(D, x, y, h0, h1, head_dim):
-    """Begin each head's output with ``y = D x``."""
-    for h in range(h0, h1):
-        d = D[h]
-        base = (h - h0) * head_dim
-        out, row = y[base : base + head_dim], x[base : base + head_dim]
-        for i in range(head_dim):
-            out[i] = d * row[i]
-
-
-@compiled(EXACT)
-def gate_row(y, z, sigmoid, out, n):
+@compiled(EXACT, apart=True)
+def gate_row(y, z, out, n):
     """Compute ``out = y silu(z)``."""
     for i in range(n):
-        out[i] = y[i] * z[i] * sigmoid[i]
+        out[i] = y[i] * z[i] * sigmoid(z[i])

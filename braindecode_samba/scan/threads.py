@@ -1,9 +1,11 @@
 """Threads for work that torch does not divide by itself.
 
-Each thread computes on one core: torch's own threads would wait in a loop for work that
-comes from elsewhere, and take the cores from these.
+Each thread computes on one core.  torch's own threads, those of OpenMP, wait in a loop
+for some milliseconds behind each of its operations, and would take the cores from
+these: they are sent home first.
 """
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +13,14 @@ from threading import Barrier, Lock
 from typing import TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from braindecode_samba.scan.optional import tell_once
 
 Result = TypeVar("Result")
 
+# OpenMP's omp_pause_soft: numbers of threads and the like stay as they are set
+_SOFT = 1
 _lock = Lock()
 # threads don't survive a fork: the process is a part of the key
 _pools: dict[tuple[int, int], ThreadPoolExecutor | None] = {}
@@ -44,7 +49,19 @@ def run_in_threads(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
             return task()
 
     pool = _pool(len(tasks))
-    return list(map(run, tasks) if pool is None else pool.map(run, tasks))
+    if pool is None:
+        return list(map(run, tasks))
+    for pause in _pauses():
+        pause(_SOFT)
+    return list(pool.map(run, tasks))
+
+
+@functools.cache
+def _pauses() -> list[Callable[[int], int]]:
+    """Functions of OpenMP 5 that send this thread's helpers home until it needs any."""
+    libraries = ThreadpoolController().select(user_api="openmp").lib_controllers
+    found = (getattr(lib.dynlib, "omp_pause_resource_all", None) for lib in libraries)
+    return [pause for pause in found if pause is not None]
 
 
 def _pool(n: int) -> ThreadPoolExecutor | None:

@@ -21,6 +21,11 @@ Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 _TILE_VALUES = 2**18
 
 
+def tile_rows(values_per_step: int) -> int:
+    """Time steps of a tile, of all its windows together."""
+    return max(1, _TILE_VALUES // values_per_step)
+
+
 def tile_sizes(batch: int, n_times: int, values_per_step: int) -> tuple[int, int]:
     """Windows and time steps of a tile.
 
@@ -36,7 +41,7 @@ def tile_sizes(batch: int, n_times: int, values_per_step: int) -> tuple[int, int
     windows, steps : int
         Whole windows where several nearly fit, else steps of a single one.
     """
-    rows = max(1, _TILE_VALUES // values_per_step)
+    rows = tile_rows(values_per_step)
     if n_times >= rows:
         return 1, rows
     # rather half a window too many than calls for one at a time

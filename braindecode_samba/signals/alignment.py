@@ -6,13 +6,14 @@ windows is in `braindecode_samba.nn.scaling`.
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags, check_consistent_length
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.annotated import BadSamples
@@ -20,16 +21,16 @@ from braindecode_samba.signals.arrays import as_numbers, check_number
 from braindecode_samba.signals.broken import name_of, recording_named
 from braindecode_samba.signals.declared import as_names
 from braindecode_samba.signals.described import data_of, eeg_rows
+from braindecode_samba.signals.inputs import TakesWindows
 from braindecode_samba.signals.whitening import FLOOR, covariance_of, inverse_root
-
-__all__ = ["RecordingAligner"]
 
 _ACCEPTED = "pass an array (n, channels, times) with groups=, mne.Epochs or mne.io.Raw"
 # a Raw is one recording and has no name of its own
 _RAW: Hashable = "raw"
 
 
-class RecordingAligner(TransformerMixin, BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class RecordingAligner(TransformerMixin, TakesWindows):
     r"""Whiten each recording by the mean covariance of its own windows.
 
     Euclidean alignment [ea]_: with :math:`R` the mean over a recording's windows of
@@ -38,8 +39,8 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
     order and, as the root is symmetric, roughly their places.  The result has no unit:
     scaling a recording changes nothing.
 
-    Eigenvalues of :math:`R` below `floor` times the largest are taken as that, so that
-    directions in which nothing was recorded (average reference, bipolar chains,
+    Eigenvalues of :math:`R` below ``floor`` times the largest are taken as that, so
+    that directions in which nothing was recorded (average reference, bipolar chains,
     interpolated and dead channels) are not blown up.
 
     Parameters
@@ -87,23 +88,9 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
            [0., 0., 1.]])
     """
 
-    def __init__(
-        self,
-        *,
-        floor: float = FLOOR,
-        group_column: str | None = None,
-        window_seconds: float = 2.0,
-    ) -> None:
-        self.floor = floor
-        self.group_column = group_column
-        self.window_seconds = window_seconds
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tags of scikit-learn: windows have three dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        return tags
+    floor: float = FLOOR
+    group_column: str | None = None
+    window_seconds: float = 2.0
 
     def fit(self, X: Any, y: None = None, *, groups: ArrayLike | None = None) -> Self:
         """Measure the mean covariance of each recording.
@@ -117,7 +104,7 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
             Ignored.
         groups : array-like, shape (n,), optional
             Whose recording each window belongs to.  Arrays need it; Epochs may name
-            `group_column` instead; a Raw has none.
+            ``group_column`` instead; a Raw has none.
 
         Returns
         -------
@@ -211,15 +198,9 @@ class RecordingAligner(TransformerMixin, BaseEstimator):
         return self.fit(X, groups=groups).transform(X, groups=groups)
 
     def _check_settings(self) -> None:
-        check_number(
-            self.floor, "floor", min_val=0, max_val=1, include_boundaries="neither"
-        )
-        check_number(
-            self.window_seconds,
-            "window_seconds",
-            min_val=0,
-            include_boundaries="neither",
-        )
+        inside: dict[str, Any] = {"min_val": 0, "include_boundaries": "neither"}
+        check_number(self.floor, "floor", max_val=1, **inside)
+        check_number(self.window_seconds, "window_seconds", **inside)
 
     def _read(
         self, X: Any, groups: ArrayLike | None, *, cut: bool

@@ -11,14 +11,6 @@ from pathlib import Path
 
 import mne
 
-__all__ = [
-    "OnBroken",
-    "RecordingError",
-    "name_of",
-    "open_recording",
-    "recording_named",
-]
-
 # length of a tag's data, and where the next tag is
 _TAG = struct.Struct(">8xii")
 

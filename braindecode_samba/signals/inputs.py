@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import resample_poly
 from scipy.sparse import issparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_array, check_consistent_length
 from torch.utils.data import Dataset
 
 from braindecode_samba.signals.arrays import as_numbers
@@ -39,10 +40,19 @@ from braindecode_samba.signals.described import (
 )
 from braindecode_samba.signals.template import describe_channels
 
-__all__ = ["Windows", "read_windows"]
-
 Rows = slice | NDArray[np.intp]
 RandomState = int | np.random.RandomState | None
+
+
+class TakesWindows(BaseEstimator):
+    """Base of estimators that tells scikit-learn what X is."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tags of scikit-learn: windows have three dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +104,11 @@ class Windows:
         if not self.names:
             return None
         return describe_channels(self.names, self.positions)
+
+    @property
+    def people(self) -> NDArray[Any] | None:
+        """Who each window is of: the recordings where nobody knows persons."""
+        return self.groups if self.subjects is None else self.subjects
 
     def select(self, rows: Rows) -> "Windows":
         """Take some of the windows, without targets."""

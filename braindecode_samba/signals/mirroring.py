@@ -17,8 +17,6 @@ from braindecode_samba.signals.arrays import as_array, as_numbers
 from braindecode_samba.signals.inputs import RandomState, Windows
 from braindecode_samba.signals.montages import check_positions
 
-__all__ = ["mirror_channels", "mirror_windows", "mirrored_too"]
-
 
 def mirror_channels(positions: ArrayLike, tolerance: float = 0.02) -> NDArray[np.int64]:
     """Find the channel on the other side of the head for each channel.
@@ -159,7 +157,7 @@ def mirrored_too(
         )
     partners = mirror_channels(windows.positions)
     mirrored = np.array([pairs.get(label, label) for label in labels.tolist()])
-    people = windows.groups if windows.subjects is None else windows.subjects
+    people = windows.people
     return replace(
         windows,
         x=_in_pairs(windows.x, windows.x[:, partners]),

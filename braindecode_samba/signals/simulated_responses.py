@@ -5,7 +5,7 @@ that all that a decoder of rhythms can't read has a known truth too.  Nothing he
 a model or an estimator, and no global random state is read or written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import mne
@@ -19,8 +19,6 @@ from braindecode_samba.signals.simulation import (
     cut_trials,
     places_of,
 )
-
-__all__ = ["ResponseSimulator"]
 
 Trials = tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.integer], mne.Info]
 
@@ -244,19 +242,6 @@ class ResponseSimulator(EEGSimulator):
         anchors, depths, moments = zip(*_SOURCES.values(), strict=True)
         sources, _ = dipoles_below(self._rng(_HEADS, subject), anchors, depths, moments)
         return dict(zip(_SOURCES, leadfield(sources, electrodes).T, strict=True))
-
-    def _collect(
-        self,
-        one: Callable[[int], tuple[NDArray[np.float64], NDArray[np.str_]]],
-        n_subjects: int,
-    ) -> Trials:
-        parts = [
-            (X, labels, np.full(len(X), subject))
-            for subject in range(1, checked(n_subjects, "n_subjects", Integral, 1) + 1)
-            for X, labels in [one(subject)]
-        ]
-        X, y, groups = map(np.concatenate, zip(*parts, strict=True))
-        return X, y, groups, self.info.copy()
 
 
 def _split(X: NDArray[np.float64], n_pieces: int) -> NDArray[np.float64]:

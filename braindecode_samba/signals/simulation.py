@@ -6,7 +6,7 @@ estimator, and no global random state is read or written.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -328,16 +328,15 @@ class EEGSimulator:
         info : mne.Info
             Of the channels of X.
         """
-        parts = []
-        for subject in range(1, checked(n_subjects, "n_subjects", Integral, 1) + 1):
+
+        def one(subject: int) -> tuple[np.ndarray, np.ndarray]:
             raw = self.raw(subject, task=task, n_trials=n_trials)
             marks = raw.annotations
             X = cut_trials(raw.get_data(), raw.info["sfreq"], marks.onset)
             # plain text: scikit-learn refuses the StringDType of MNE's descriptions
-            labels = np.array(marks.description.tolist())
-            parts.append((X, labels, np.full(len(X), subject)))
-        X, y, groups = map(np.concatenate, zip(*parts, strict=True))
-        return X, y, groups, self.info.copy()
+            return X, np.array(marks.description.tolist())
+
+        return self._collect(one, n_subjects)
 
     def regression(
         self, n_subjects: int = 8, n_trials: int = 60
@@ -362,8 +361,8 @@ class EEGSimulator:
             Of the channels of X.
         """
         n_trials = checked(n_trials, "n_trials", Integral, 1)
-        parts = []
-        for subject in range(1, checked(n_subjects, "n_subjects", Integral, 1) + 1):
+
+        def one(subject: int) -> tuple[np.ndarray, np.ndarray]:
             alpha, side = self._rng(_TARGETS, subject).normal(0, 1.5, (2, n_trials))
             factors = np.exp(np.stack([side / 4, -side / 4, alpha / 2], axis=1))
             raw, sources, onsets = self._record(subject, 0, factors, lag=0.0)
@@ -371,7 +370,21 @@ class EEGSimulator:
             left, right, occipital = powers.T
             y = np.stack([occipital, left - right], axis=1)
             X = cut_trials(raw.get_data(), self.info["sfreq"], onsets)
-            parts.append((X, y, np.full(n_trials, subject)))
+            return X, y
+
+        return self._collect(one, n_subjects)
+
+    def _collect(
+        self,
+        one: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        n_subjects: int,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, mne.Info]:
+        """Join the trials and targets of subjects, as ``one`` gives them."""
+        parts = [
+            (X, y, np.full(len(X), subject))
+            for subject in range(1, checked(n_subjects, "n_subjects", Integral, 1) + 1)
+            for X, y in [one(subject)]
+        ]
         X, y, groups = map(np.concatenate, zip(*parts, strict=True))
         return X, y, groups, self.info.copy()
 

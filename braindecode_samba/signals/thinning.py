@@ -65,9 +65,8 @@ def thinned_too(
         ch_mask[part] = True
     rows = np.repeat(np.arange(n), len(chosen))
     which = np.tile(np.arange(len(chosen)), n)
-    groups, subjects = windows.groups, windows.subjects
+    groups, people = windows.groups, windows.people
     if groups is not None:
-        subjects = groups if subjects is None else subjects
         both = zip(groups[rows].tolist(), which.tolist(), strict=True)
         groups = np.array([f"{key} on montage {k}" for key, k in both])
     thinned = replace(
@@ -78,7 +77,7 @@ def thinned_too(
         positions=positions,
         ch_mask=ch_mask,
         groups=groups,
-        subjects=None if subjects is None else subjects[rows],
+        subjects=None if people is None else people[rows],
     )
     return thinned, rows
 

@@ -73,7 +73,7 @@ def read_stew(
         label = "high" if ratings[subject][column] > _HIGH_WORKLOAD else "low"
         with recording_named(str(file), recipe.on_broken):
             parts.append((_read_columns(recipe, file), label, subject))
-    return _join(recipe, parts, folder)
+    return join_windows(recipe, parts, folder)
 
 
 def _read_columns(recipe: Recipe, file: Path) -> NDArray[np.float32]:
@@ -159,7 +159,7 @@ def read_dreamer(
             volts = np.asarray(signals).T * 1e-6
             raw = mne.io.RawArray(volts, info, verbose="error")
             parts.append((cut_recording(recipe, raw, what), label, subject))
-    return _join(recipe, parts, file)
+    return join_windows(recipe, parts, file)
 
 
 def read_listed_recordings(
@@ -198,7 +198,7 @@ def read_listed_recordings(
         with recording_named(line.file, recipe.on_broken):
             windows = _read_line(recipe, folder, line)
             parts.append((windows, line.label, line.subject))
-    return _join(recipe, parts, folder)
+    return join_windows(recipe, parts, folder)
 
 
 def _read_line(recipe: Recipe, folder: Path, line: Any) -> NDArray[np.float32]:
@@ -227,13 +227,3 @@ def _read_table(recipe: Recipe, file: Path) -> pd.DataFrame:
         if column not in table:
             table[column] = ""
     return table
-
-
-def _join(
-    recipe: Recipe, parts: list[tuple[Any, str, str]], where: Path
-) -> LabelledWindows:
-    if not parts:
-        raise FileNotFoundError(
-            f"{where} holds no recording of these subjects: expected {recipe.layout}"
-        )
-    return join_windows(parts, recipe.make_info())

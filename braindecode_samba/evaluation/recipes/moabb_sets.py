@@ -22,7 +22,6 @@ from braindecode_samba.evaluation.recipes.recipe import (
 
 if TYPE_CHECKING:
     from moabb.datasets.base import BaseDataset
-    from moabb.paradigms.base import BaseParadigm
 
 
 # rates that are no multiples of the recipe's give a sample more or less: what lies
@@ -62,9 +61,7 @@ def read_left_right(
     ValueError
         If the data set has no such subject.
     """
-    from_moabb = _moabb()
-    paradigm = from_moabb.paradigms.LeftRightImagery(**_settings(recipe))
-    return _read(_find(dataset), paradigm, recipe, data_path, subjects)
+    return _read("LeftRightImagery", dataset, recipe, data_path, subjects)
 
 
 def read_p300(
@@ -90,9 +87,7 @@ def read_p300(
     ImportError, ValueError
         As for `read_left_right`.
     """
-    from_moabb = _moabb()
-    paradigm = from_moabb.paradigms.P300(**_settings(recipe))
-    return _read(_find(dataset), paradigm, recipe, data_path, subjects)
+    return _read("P300", dataset, recipe, data_path, subjects)
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -107,19 +102,17 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _find(dataset: "str | BaseDataset") -> "BaseDataset":
-    if isinstance(dataset, str):
-        return getattr(_moabb().datasets, dataset)()
-    return dataset
-
-
 def _read(
-    dataset: "BaseDataset",
-    paradigm: "BaseParadigm",
+    kind: str,
+    dataset: "str | BaseDataset",
     recipe: Recipe,
     data_path: Path | None,
     subjects: Sequence[str] | None,
 ) -> LabelledWindows:
+    moabb = _moabb()
+    paradigm = getattr(moabb.paradigms, kind)(**_settings(recipe))
+    if isinstance(dataset, str):
+        dataset = getattr(moabb.datasets, dataset)()
     known = {str(subject): subject for subject in dataset.subject_list}
     if strange := sorted(set(subjects or ()) - set(known)):
         raise ValueError(f"{dataset.code} has no subjects {strange}")
@@ -133,7 +126,7 @@ def _read(
             info = info or epochs.pick("eeg").info
             X = epochs.get_data("eeg", verbose="error")[..., : recipe.n_times]
             parts.append((X.astype(np.float32), labels, subject))
-    return join_windows(parts, info)
+    return join_windows(recipe, parts, dataset.code, info)
 
 
 @contextlib.contextmanager

@@ -73,11 +73,7 @@ def read_competition_p300(
                     for character in _characters(path)
                 ]
                 parts += [(X, y, subject) for X, y in found]
-    if not parts:
-        raise FileNotFoundError(
-            f"{folder} holds no files of these subjects: expected {recipe.layout}"
-        )
-    return join_windows(parts, recipe.make_info())
+    return join_windows(recipe, parts, folder)
 
 
 def _characters(file: Path) -> Iterator[tuple[NDArray[Any], ...]]:

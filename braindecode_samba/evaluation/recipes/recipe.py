@@ -287,14 +287,29 @@ def raw_from_microvolts(
 
 
 def join_windows(
-    parts: Sequence[tuple[NDArray[np.float32], Any, str]], info: mne.Info
+    recipe: Recipe,
+    parts: Sequence[tuple[NDArray[np.float32], Any, str]],
+    where: object,
+    info: mne.Info | None = None,
 ) -> LabelledWindows:
-    """Join windows of recordings: ``(X, label or labels, subject)`` of each."""
+    """Join windows of recordings: ``(X, label or labels, subject)`` of each.
+
+    Their channels are those of the recipe's montage, or of ``info``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none where they were looked for.
+    """
+    if not parts:
+        raise FileNotFoundError(
+            f"{where} holds no recording of these subjects: expected {recipe.layout}"
+        )
     labels = [np.broadcast_to(np.asarray(label, str), len(X)) for X, label, _ in parts]
     groups = [np.full(len(X), subject) for X, _, subject in parts]
     return LabelledWindows(
         np.concatenate([X for X, _, _ in parts]),
         np.concatenate(labels),
         np.concatenate(groups),
-        info,
+        recipe.make_info() if info is None else info,
     )

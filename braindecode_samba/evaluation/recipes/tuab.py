@@ -6,6 +6,7 @@ bipolar derivations of the double banana, cut without overlap.
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -96,10 +97,8 @@ def read_tuab(
             is_test.append(np.full(len(X), not about["train"]))
     if not parts:
         raise ValueError(f"{folder} has no recordings of the subjects {subjects}")
-    joined = join_windows(parts, recipe.make_info())
-    return LabelledWindows(
-        joined.X, joined.y, joined.groups, joined.info, np.concatenate(is_test)
-    )
+    joined = join_windows(recipe, parts, folder)
+    return replace(joined, is_test=np.concatenate(is_test))
 
 
 def _name_broken(folder: Path) -> None:
