@@ -210,6 +210,13 @@ def test_all_entries_refuse_a_mirrored_head(entry, tmp_path):
     assert remedy in str(error.value)
 
 
+@pytest.mark.parametrize("place", [0.0, 0.1])
+def test_a_head_of_one_place_is_none(place):
+    pos = torch.full((2, 13, 3), place)
+    with pytest.raises(ValueError, match="all 13 electrodes lie in one place"):
+        model(n_chans=13)(torch.randn(2, 13, 64), pos)
+
+
 @pytest.mark.parametrize("unit", [10, 0.3])
 def test_positions_of_forward_are_those_of_a_head(unit):
     x, pos = torch.randn(2, 13, 64), torch.tensor(unit * TRUE).float()

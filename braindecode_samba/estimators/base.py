@@ -57,6 +57,22 @@ class WindowEstimator(TakesWindows):
 
     def _read_new(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         """Read windows to learn from, with all checks that need no network."""
+        self._check_common()
+        windows = self._read(
+            X,
+            y,
+            ch_names=self.ch_names,
+            chs_info=self.chs_info,
+            sfreq=self.sfreq,
+            **names,
+        )
+        params = self.model_params or {}
+        _refuse_short(windows, params.get("model_sfreq", MODEL_SFREQ))
+        _refuse_flat(windows)
+        return windows
+
+    def _check_common(self) -> None:
+        """Refuse settings that can't be used, in a fit or after one."""
         check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
         check_scalar(self.verbose, "verbose", Integral, min_val=0)
         params = {} if self.model_params is None else self.model_params
@@ -75,17 +91,6 @@ class WindowEstimator(TakesWindows):
                 f"model_params holds {', '.join(map(str, strange))}: pass arguments of "
                 "SAMBA"
             )
-        windows = self._read(
-            X,
-            y,
-            ch_names=self.ch_names,
-            chs_info=self.chs_info,
-            sfreq=self.sfreq,
-            **names,
-        )
-        _refuse_short(windows, params.get("model_sfreq", MODEL_SFREQ))
-        _refuse_flat(windows)
-        return windows
 
     def _read_more(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         """Read windows for a fitted estimator, of any rate and length."""

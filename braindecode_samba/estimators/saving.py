@@ -182,6 +182,7 @@ class SavedEstimator(WindowEstimator):
                 for tensor, value in read_tensors(files).items()
                 if part_of(tensor) == ESTIMATOR
             }
+            estimator._check_common()
             estimator._restore(known, learned, tensors, checkpoint)
         except CheckpointError:
             raise
@@ -254,6 +255,9 @@ class SavedDecoder(DecoderSettings, SavedEstimator):
         sizes = {len(v) for v in learned.values() if isinstance(v, np.ndarray)}
         if sizes != {n_outputs}:
             raise ValueError(f"the network has {n_outputs} outputs, not {sizes}")
+        classes = learned.get("classes_")
+        if classes is not None and not np.array_equal(np.unique(classes), classes):
+            raise ValueError("its classes are not sorted")
         n_updates, usage = known.n_updates, known.usage
         if known.alignment is None or known.seed is None:
             raise ValueError("alignment or seed is missing")

@@ -47,12 +47,6 @@ class DecoderSettings(WindowEstimator):
             raise ValueError(
                 f"align={self.align!r} is unknown: pass 'auto', True or False"
             )
-        if isinstance(self.montages, str) or not isinstance(self.montages, Sequence):
-            kind = type(self.montages).__name__
-            raise TypeError(
-                f"montages is a {kind}: pass a list of names of montages, or of lists "
-                "of electrodes"
-            )
         solved = self.start == "solved"
         # a solved head is trained already
         least = 0 if solved else 1
@@ -81,3 +75,12 @@ class DecoderSettings(WindowEstimator):
             check_watchers(self.callbacks, "pass validation_split=0.2")
         else:
             as_list(self.callbacks)
+
+    def _check_common(self) -> None:
+        super()._check_common()
+        if isinstance(self.montages, str) or not isinstance(self.montages, Sequence):
+            kind = type(self.montages).__name__
+            raise TypeError(
+                f"montages is a {kind}: pass a list of names of montages, or of lists "
+                "of electrodes"
+            )

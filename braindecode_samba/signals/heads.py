@@ -83,9 +83,14 @@ def refuse_no_head(points: NDArray[np.float64]) -> None:
     Raises
     ------
     ValueError
-        If its radius is outside 0.04 to 0.2 metres, or these are no metres.
+        If its radius is outside 0.04 to 0.2 metres, these are no metres, or all of
+        them lie in one place.
     """
     refuse_other_units(points)
+    if len(points) >= _FEWEST_NAMES and not np.ptp(points, axis=0).any():
+        raise ValueError(
+            f"all {len(points)} electrodes lie in one place: pass where each lies"
+        )
     if len(points) < _FEWEST_PLACES:
         return
     centred = points - points.mean(axis=0)
