@@ -6,6 +6,7 @@ hidden and ending in ``.part``; a killed writer leaves it there.
 """
 
 import contextlib
+import errno
 import os
 import time
 import uuid
@@ -70,6 +71,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     part = _beside(path)
     with _told(path):
+        if path.exists() and not path.is_file():
+            # a folder, or a device, which a file would take the place of
+            raise FileExistsError(errno.EEXIST, "it is no plain file")
         try:
             with part.open("xb") as file:
                 yield file
@@ -119,7 +123,12 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
                     _to_disk(file)
             written = True
             with one_writer(folder):
-                _give_names(parts)
+                try:
+                    _give_names(parts)
+                except OSError:
+                    if first.exists():
+                        raise
+                    _give_names(parts)  # old files and new ones don't go together
         finally:
             if written and not first.exists():
                 _give_names(parts)  # an interrupt came after the first name

@@ -33,6 +33,7 @@ __all__ = ["main"]
 
 _NAME = "braindecode-samba"
 _CSV: Any = {"index": False, "float_format": "%.4f"}
+_PICTURES = (".png", ".pdf", ".svg")
 _GO_ON = "what is finished is kept, and the same command goes on from there"
 
 
@@ -106,6 +107,8 @@ def _decode(
     figure: Path | None,
     exclude: Sequence[str],
 ) -> None:
+    if figure is not None:
+        from braindecode_samba.plots import plot_course
     fitted = SAMBAClassifier.from_pretrained(decoder)
     parts: list[pd.DataFrame] = []
     # rows that are printed as they come show how far it is
@@ -118,9 +121,8 @@ def _decode(
         with whole_file(output) as csv:
             table.to_csv(csv, **_CSV)
     if figure is not None:
-        from braindecode_samba.plots import plot_course
-
-        plot_course(table).savefig(figure, dpi=120)
+        with whole_file(figure) as picture:
+            plot_course(table).savefig(picture, format=figure.suffix[1:], dpi=120)
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -158,7 +160,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--decoder", required=True, metavar="NAME", help=text)
     text = "CSV to write, with a row a window; it is printed by default"
     add("--output", type=_place, metavar="CSV", help=text)
-    add("--figure", type=_place, metavar="PICTURE", help="picture to write")
+    add("--figure", type=_picture, metavar="PICTURE", help="picture to write")
     text = "channels to leave out, beside those marked as bad"
     add("--exclude", nargs="+", default=(), metavar="CHANNEL", help=text)
 
@@ -189,8 +191,19 @@ def _folder(text: str) -> Path:
 
 
 def _place(text: str) -> Path:
-    _folder(str(Path(text).parent))
-    return Path(text)
+    path = Path(text)
+    _folder(str(path.parent))
+    if not path.name or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file")
+    return path
+
+
+def _picture(text: str) -> Path:
+    path = _place(text)
+    if path.suffix not in _PICTURES:
+        known = ", ".join(_PICTURES)
+        raise argparse.ArgumentTypeError(f"{text!r} is no picture: end it in {known}")
+    return path
 
 
 def _whole(text: str) -> int:

@@ -89,6 +89,45 @@ def test_other_annotations_do_not(text):
     assert not marks.read(0, 3000).any()
 
 
+def test_what_is_bad_in_one_channel_is_bad():
+    raw = make_raw(spans=[(1, 1, "x")])
+    raw.set_annotations(mne.Annotations([3], [2], ["BAD"], ch_names=[["C3"]]))
+    bad = BadSamples(raw).read(0, raw.n_times)
+    np.testing.assert_array_equal(bad, expected(raw.n_times, 256, [(3, 2, "")]))
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_a_seam_of_two_recordings_is_bad(dated):
+    parts = [make_raw(seconds=10, spans=[(1, 1, "x")], dated=dated) for _ in range(2)]
+    raw = mne.concatenate_raws(parts, verbose="error")
+    rows = features(layer="pool3", pooling="mean").transform_recording(
+        raw, window_seconds=1
+    )
+    # MNE's Epochs are bad there too
+    assert np.flatnonzero(rows.mask.any(1)).tolist() == [10]
+    epochs = mne.make_fixed_length_epochs(raw, 0.75, preload=True, verbose="error")
+    assert len(epochs) == 25
+
+
+EDGES = {
+    "at the start": ([(0, 1, "BAD")], [0]),
+    "over the end": ([(29.5, 5, "BAD")], [29]),
+    "overlapping": ([(3, 4, "BAD"), (5, 3, "bad")], [3, 4, 5, 6, 7]),
+    "within a sample": ([(3.001, 1e-4, "BAD")], [3]),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+@pytest.mark.parametrize("dated", [False, True])
+def test_edges_of_a_recording(case, dated):
+    spans, wanted = EDGES[case]
+    raw = make_raw(spans=spans, dated=dated, first_samp=1000)
+    rows = features(layer="pool3", pooling="mean").transform_recording(
+        raw, window_seconds=1
+    )
+    assert np.flatnonzero(rows.mask.any(1)).tolist() == wanted
+
+
 def features(**params):
     torch.manual_seed(0)
     own = {"model_params": {"d_state": 4, "expand": 2}, "checkpoint": None}

@@ -221,6 +221,7 @@ WATCHERS = {
     "score": lambda: EpochScoring("roc_auc"),
     "score by batch": lambda: BatchScoring("accuracy", name="batch_acc"),
     "named": lambda: ("stop", EarlyStopping()),
+    "the name of a score": lambda: "accuracy",
 }
 
 

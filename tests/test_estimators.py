@@ -330,7 +330,7 @@ class TestTargets:
             (np.full(12, np.nan), "NaN"),
             (np.zeros((12, 2, 2)), r"\(n, n_targets\)"),
             (np.zeros(12, complex), "[Cc]omplex"),
-            (LABELS, "could not convert"),
+            (LABELS, "strings: pass numeric"),
         ],
     )
     def test_what_is_no_number_is_refused(self, X, y, words):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 from braindecode_samba import SAMBAClassifier, positions_from_names
-from tests.fuzz import files, signals, words  # noqa: F401 -- they register targets
+from tests.fuzz import files, learning, signals, words  # noqa: F401 -- they register
 from tests.fuzz.campaign import TARGETS, Found, Target, throw
 from tests.fuzz.refusals import finite, is_refusal
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from braindecode_samba import (
@@ -48,6 +49,8 @@ BROKEN = {
     "lies on its side": (turned(50, (1, 0, 0)), "turned by 50 degrees"),
     "two plugs": (exchanged(("C3", "C4")), "contradict.*'C[34]' 1. cm, 'C[34]' 1. cm"),
     "three plugs": (exchanged(("F3", "P4"), ("T7", "T8")), "contradict"),
+    "two neighbours": (exchanged(("O1", "O2")), "exchange neighbours.*'O[12]' 6 cm"),
+    "just turned": (turned(31), "turned by 31 degrees"),
     "another order": (TRUE[::-1], "contradict|mirror|turned"),
     "ten times": (10 * TRUE, "not metres"),
     "a unit sphere": (TRUE / np.linalg.norm(TRUE, axis=1)[:, None], "not metres"),
@@ -123,6 +126,26 @@ def test_honest_heads_pass(name, axis, degrees, way, shift, size, seed):
     np.testing.assert_array_equal(found[single], places[single])
 
 
+@pytest.mark.parametrize("name", ["standard_1020", "biosemi64", "easycap-M1"])
+def test_neighbours_that_are_exchanged_are_found_on_any_cap(name):
+    places = template_positions(name)
+    known = np.isfinite(positions_from_names(list(places), unknown="nan")).all(1)
+    names = [one for one, is_known in zip(places, known, strict=True) if is_known]
+    measured = np.array([places[one] for one in names])
+    apart = cdist(measured, measured)
+    found = []
+    for row in range(len(names)):
+        near = np.argsort(apart[row])
+        other = near[apart[row][near] > 0.045][0]
+        wrong = measured.copy()
+        wrong[[row, other]] = wrong[[other, row]]
+        try:
+            positions_from_chs_info(chs_info(wrong, names))
+        except ValueError:
+            found.append(row)
+    assert len(found) > 0.9 * len(names)
+
+
 def test_few_or_foreign_names_are_not_judged():
     for names in (NAMES[:3], [f"E{i}" for i in range(13)], ["C1", "C2", "Cz", *"abcdefghij"]):  # fmt: skip  # noqa: E501
         places = (TRUE * [-1, 1, 1])[: len(names)]
@@ -185,6 +208,13 @@ def test_all_entries_refuse_a_mirrored_head(entry, tmp_path):
         ENTRIES[entry](tmp_path)
     remedy = "set_montage" if entry == "a store" else "positions='names'"
     assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1])
+def test_a_head_of_one_place_is_none(place):
+    pos = torch.full((2, 13, 3), place)
+    with pytest.raises(ValueError, match="all 13 electrodes lie in one place"):
+        model(n_chans=13)(torch.randn(2, 13, 64), pos)
 
 
 @pytest.mark.parametrize("unit", [10, 0.3])

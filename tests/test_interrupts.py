@@ -5,7 +5,9 @@ or of a callback.
 """
 
 import copy
+import functools
 import signal
+import sys
 import threading
 
 import mne
@@ -17,7 +19,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
 
-from braindecode_samba import SAMBAClassifier, SAMBAFeatures, SAMBARegressor
+from braindecode_samba import (
+    SAMBAClassifier,
+    SAMBAFeatures,
+    SAMBARegressor,
+    SAMBAStream,
+)
 from braindecode_samba.estimators import solving
 from braindecode_samba.evaluation.nets import BraindecodeNet, ProbeNet
 from braindecode_samba.nn import recordings
@@ -190,6 +197,70 @@ def test_interrupted_adaptation_remembers_nobody(monkeypatch, number):
     monkeypatch.undo()
     again = decoder.predict_proba(X, groups=np.repeat(["a", "b", "c"], 4))
     np.testing.assert_array_equal(again, said)
+
+
+def interrupt_at(number, function):
+    """Interrupt at the call of a function of ours; whether it came to that."""
+    calls = []
+
+    def trace(frame, event, argument):
+        if "braindecode_samba" in frame.f_code.co_filename:
+            calls.append(frame)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def test_an_interrupted_push_takes_nothing():
+    decoder = SAMBAClassifier(**TOLD, random_state=0).fit(X, Y, groups=GROUPS)
+    options = {"hop_seconds": 0.25, "band": (4, 38), "sfreq": 250}
+    first, second = np.random.default_rng(1).standard_normal((2, 3, 300))
+    twin = SAMBAStream(decoder, **options)
+    wanted = [twin.push(first)[-1].output, twin.push(second)[-1].output]
+    for number in (*range(2, 40, 3), 60, 90, 150, 300, 600):
+        stream = SAMBAStream(decoder, **options)
+        stream.push(first)
+        assert interrupt_at(number, functools.partial(stream.push, second))
+        assert stream.n_seen == 300
+        np.testing.assert_array_equal(stream.push(second)[-1].output, wanted[1])
+    stream = SAMBAStream(decoder, **options)
+    assert interrupt_at(100, lambda: stream.push(first))
+    np.testing.assert_array_equal(stream.push(first)[-1].output, wanted[0])
+
+
+@pytest.mark.parametrize("number", [1, 5, 30, 100, 400, 1000])
+def test_interrupted_calibration_and_adaptation_change_nothing(number):
+    decoder = SAMBAClassifier(**TOLD, random_state=0).fit(X, Y, groups=GROUPS)
+    said = decoder.predict_proba(X, groups=GROUPS)
+    for change in (
+        lambda: decoder.calibrate(2 * X[::-1], Y, groups=GROUPS),
+        lambda: decoder.adapt(2 * X[::-1], groups=GROUPS),
+    ):
+        assert interrupt_at(number, change)
+        again = decoder.predict_proba(X, groups=GROUPS)
+        np.testing.assert_array_equal(again, said)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, MemoryError])
+def test_whatever_a_callback_raises_leaves_the_earlier_fit(kind):
+    class Stop(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise kind
+
+    decoder = gradients().fit(X, Y)
+    before = learnt(decoder)
+    decoder.set_params(callbacks=Stop())
+    with pytest.raises(kind):
+        decoder.fit(2 * X, Y)
+    assert same(learnt(decoder), before)
 
 
 def test_a_recording_can_be_interrupted(monkeypatch):

@@ -121,6 +121,19 @@ def test_a_finished_run_resumes_to_itself(tmp_path, uninterrupted):
     assert_same_run(train_resumable(tmp_path, resume=tmp_path), uninterrupted)
 
 
+@pytest.mark.parametrize("name", ["training.json", "state-*.safetensors"])
+@pytest.mark.parametrize("place", [0, 1000, -2])
+def test_a_changed_byte_of_a_state_is_noticed(name, place, tmp_path):
+    with pytest.raises(Interrupted):
+        train_resumable(tmp_path, InterruptAt(4))
+    (path,) = tmp_path.glob(name)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} is damaged: pass resume=None"):
+        train_resumable(tmp_path, resume=tmp_path)
+
+
 def test_a_run_without_a_seed_resumes_with_its_own(tmp_path):
     with pytest.raises(Interrupted):
         train_resumable(tmp_path, InterruptAt(4), random_state=None)

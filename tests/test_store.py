@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 
 from braindecode_samba.pretraining import WindowStore
 from braindecode_samba.pretraining.batches import collate, window_lengths
+from braindecode_samba.pretraining.sealed import seal
 from braindecode_samba.pretraining.shards import (
     StoredRecording,
     finished_recording,
@@ -185,9 +186,27 @@ def test_what_is_no_store_is_refused(tmp_path, folder):
     (folder / "index.json").unlink()
     with pytest.raises(ValueError, match="interrupted"):
         WindowStore(folder)
-    (folder / "index.json").write_text(json.dumps({"format": 99}))
+    (folder / "index.json").write_bytes(seal({"format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         WindowStore(folder)
+
+
+@pytest.mark.parametrize("change", [0, 300, -2])
+def test_a_changed_byte_of_an_index_is_noticed(folder, change):
+    content = bytearray((folder / "index.json").read_bytes())
+    content[change] ^= 1
+    (folder / "index.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"index\.json is damaged: remove it"):
+        WindowStore(folder)
+
+
+def test_a_damaged_window_is_named(folder):
+    store = WindowStore(folder)
+    path = folder / f"{store.recordings[0].key}.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-900] + b"\xff" * 900)
+    with pytest.raises(ValueError, match=f"{path} is damaged: remove it"):
+        list(WindowStore(folder))
 
 
 def test_files_are_plain_numpy_and_equal_caps_are_listed_once(folder, signals):

@@ -196,13 +196,15 @@ class Alignment:
         known = None if known is None else known.at(positions)
         known = known or nobody(positions)
         covariance = known.covariance.joined(new, forget)
-        self.people[key] = Person(covariance, positions, known.level)
+        met = Person(covariance, positions, known.level)
+        # never in place: who is interrupted has the dict of before
+        self.people = {**self.people, key: met}
         named = replace(windows, groups=np.full(len(windows.x), key))
         outputs = run(self.apply(named)[0])
         before = forget * known.covariance.n_windows
         total = before * known.level + new.n_windows * outputs.mean(axis=0)
         level = (total / (before + new.n_windows)).astype(np.float64)
-        self.people[key] = Person(covariance, positions, level)
+        self.people = {**self.people, key: replace(met, level=level)}
         return outputs
 
     def whitener(

@@ -16,8 +16,9 @@ from scipy.signal import butter, sosfilt, sosfilt_zi
 from torchaudio.transforms import Resample
 
 from braindecode_samba.nn.scaling import rate_ratio
-from braindecode_samba.signals.declared import declare
+from braindecode_samba.signals.declared import declare, refuse_odd_exclude
 from braindecode_samba.signals.inputs import Channels
+from braindecode_samba.signals.positions import check_chs_info
 from braindecode_samba.signals.template import parse_channel_name
 
 _ORDER = 4
@@ -63,11 +64,12 @@ def choose_channels(
         If a channel has no place, is named twice, or none is left; or if both are
         passed.
     """
+    refuse_odd_exclude(exclude)
     if ch_names is not None and chs_info is not None:
         raise ValueError("ch_names and chs_info both name the channels: pass one")
     places = {_site(one["ch_name"]): one for one in known or ()}
     if chs_info is not None:
-        arriving = list(chs_info)
+        arriving = check_chs_info(chs_info)
     elif ch_names is not None:
         arriving = [
             {**places.get(_site(name), {}), "ch_name": name} for name in ch_names

@@ -1,5 +1,6 @@
 """What all estimators share: how windows are read, checked and remembered."""
 
+import inspect
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from braindecode_samba.checkpoints.configs import SIGNAL_OPTIONS
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.scaling import MODEL_SFREQ, min_times, recording_scale
+from braindecode_samba.signals.arrays import moving
 from braindecode_samba.signals.described import describes_itself
 from braindecode_samba.signals.inputs import (
     Channels,
@@ -55,6 +57,22 @@ class WindowEstimator(TakesWindows):
 
     def _read_new(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         """Read windows to learn from, with all checks that need no network."""
+        self._check_common()
+        windows = self._read(
+            X,
+            y,
+            ch_names=self.ch_names,
+            chs_info=self.chs_info,
+            sfreq=self.sfreq,
+            **names,
+        )
+        params = self.model_params or {}
+        _refuse_short(windows, params.get("model_sfreq", MODEL_SFREQ))
+        _refuse_flat(windows)
+        return windows
+
+    def _check_common(self) -> None:
+        """Refuse settings that can't be used, in a fit or after one."""
         check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
         check_scalar(self.verbose, "verbose", Integral, min_val=0)
         params = {} if self.model_params is None else self.model_params
@@ -68,17 +86,11 @@ class WindowEstimator(TakesWindows):
                 f"model_params holds {', '.join(given)}: leave out what follows from "
                 "the data"
             )
-        windows = self._read(
-            X,
-            y,
-            ch_names=self.ch_names,
-            chs_info=self.chs_info,
-            sfreq=self.sfreq,
-            **names,
-        )
-        _refuse_short(windows, params.get("model_sfreq", MODEL_SFREQ))
-        _refuse_flat(windows)
-        return windows
+        if strange := sorted(set(params) - set(inspect.signature(SAMBA).parameters)):
+            raise TypeError(
+                f"model_params holds {', '.join(map(str, strange))}: pass arguments of "
+                "SAMBA"
+            )
 
     def _read_more(self, X: Any, y: ArrayLike | None = None, **names: Any) -> Windows:
         """Read windows for a fitted estimator, of any rate and length."""
@@ -102,9 +114,10 @@ class WindowEstimator(TakesWindows):
         return windows
 
     def _refuse_other_channels(self, X: Any) -> None:
-        if np.ndim(X) != 3 or 0 in np.shape(X):
+        shape: tuple[int, ...] = getattr(X, "shape", ())
+        if len(shape) != 3 or 0 in shape:
             return
-        n_chans, n_times = np.shape(X)[1:]
+        n_chans, n_times = shape[1], shape[2]
         if n_chans == self.n_features_in_:
             return
         advice = "pass these, or mne.Epochs with any electrodes"
@@ -175,7 +188,7 @@ def _refuse_short(windows: Windows, model_sfreq: float) -> None:
 
 
 def _refuse_flat(windows: Windows) -> None:
-    if not np.ptp(windows.x, axis=2).any():
+    if not moving(windows.x).any():
         raise ValueError(
             f"X does not move in any channel of its {len(windows.x)} windows: see "
             "whether the recording holds signals at all, and those that are meant"

@@ -58,6 +58,7 @@ def check_watchers(callbacks: Any, remedy: str) -> None:
         callback = _bare(item)
         for watched in _watched(callback):
             name = getattr(callback, "__name__", type(callback).__name__)
+            name = callback if isinstance(callback, str) else name
             raise ValueError(
                 f"the callback {name} watches {watched!r}, and no windows are held out "
                 f"for it: {remedy}"

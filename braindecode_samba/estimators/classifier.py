@@ -17,6 +17,7 @@ from sklearn.utils.validation import column_or_1d
 
 from braindecode_samba.estimators.calibration import CalibratedDecoder
 from braindecode_samba.estimators.interrupts import InterruptibleClassifier
+from braindecode_samba.signals.arrays import as_array
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -275,10 +276,13 @@ class SAMBAClassifier(ClassifierMixin, CalibratedDecoder):
         best = self._outputs(X, groups).argmax(axis=1)
         return self.classes_[best]
 
+    def _truth(self, y: ArrayLike) -> NDArray[Any]:
+        return check_labels(y)
+
 
 def as_labels(y: ArrayLike) -> NDArray[Any]:
     """Labels as an array that scikit-learn knows."""
-    labels = np.asarray(y)
+    labels = as_array(y, "y")
     # scikit-learn does not know numpy's variable-length text, which MNE's annotations
     # are described in
     return np.array(labels.tolist()) if labels.dtype.kind == "T" else labels
@@ -287,6 +291,8 @@ def as_labels(y: ArrayLike) -> NDArray[Any]:
 def check_labels(y: ArrayLike) -> NDArray[Any]:
     """Refuse what are no labels, one a window."""
     labels = column_or_1d(as_labels(y), warn=True)
+    if labels.dtype.kind in "mMV":
+        raise TypeError(f"y can't be {labels.dtype}: pass text or numbers")
     check_array(labels, ensure_2d=False, dtype=None, input_name="y")
     check_classification_targets(labels)
     return labels

@@ -365,8 +365,13 @@ class Decoder(SavedDecoder):
         float
             Score.
         """
+        y = self._truth(required(self, y))
         found = self.predict(X, groups=groups)
         return float(self._metric(y, found, sample_weight=sample_weight))
+
+    def _truth(self, y: ArrayLike) -> NDArray[Any]:
+        """Check targets to compare predictions with."""
+        raise NotImplementedError
 
     def _say(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
         """Turn outputs into probabilities, or values in the unit of y."""

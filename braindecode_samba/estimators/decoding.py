@@ -13,10 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
+from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from braindecode_samba.estimators.classifier import SAMBAClassifier
-from braindecode_samba.signals.broken import RecordingError, open_recording
+from braindecode_samba.signals.broken import (
+    RecordingError,
+    open_recording,
+    recording_named,
+)
+from braindecode_samba.signals.declared import refuse_odd_exclude
 from braindecode_samba.signals.described import band_of, eeg_rows
 from braindecode_samba.signals.montages import positions_from_chs_info
 
@@ -66,6 +72,8 @@ def decode_file(
         A ValueError: if the file can't be read, is too short, lacks the band or the
         electrodes that the decoder reads, or holds NaN or channels that stand still.
     """
+    check_is_fitted(decoder)
+    refuse_odd_exclude(exclude)
     epochs = _cut(decoder, Path(path), exclude)
     chosen = np.linspace(0, len(epochs) - 1, min(_N_MET, len(epochs))).astype(int)
     with _named(path):
@@ -101,7 +109,8 @@ def _cut(decoder: SAMBAClassifier, path: Path, exclude: Collection[str]) -> mne.
         )
     # MNE warns of filters longer than a short recording, which does no harm here
     with mne.use_log_level("error"):
-        raw.load_data()
+        with recording_named(str(path)):
+            raw.load_data()
         _refuse_broken(raw, path)
         low, high = decoder._usage.band
         raw.filter(low, high if high < raw.info["sfreq"] / 2 else None)
@@ -130,9 +139,11 @@ def _usable(raw: mne.io.BaseRaw, exclude: Collection[str]) -> list[str]:
     unwanted = {*exclude, *raw.info["bads"]}
     channels = [raw.info["chs"][row] for row in eeg_rows(raw.get_channel_types())]
     channels = [channel for channel in channels if channel["ch_name"] not in unwanted]
-    places: NDArray[np.float64] = positions_from_chs_info(channels, unknown="nan")
-    known = np.flatnonzero(np.isfinite(places).all(axis=1))
-    names = [channels[row]["ch_name"] for row in known]
+    names = []
+    if channels:
+        places: NDArray[np.float64] = positions_from_chs_info(channels, unknown="nan")
+        known = np.flatnonzero(np.isfinite(places).all(axis=1))
+        names = [channels[row]["ch_name"] for row in known]
     if not names:
         raise ValueError("no EEG channel is good and has a place: set a montage")
     return names

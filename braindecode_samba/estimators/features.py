@@ -133,7 +133,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
             "pool3" statistics need 16 samples at the model's rate.
         """
         windows = self._read_new(X)
-        if self.pooling not in _POOLINGS:
+        if self.pooling not in tuple(_POOLINGS):
             raise ValueError(
                 f"pooling={self.pooling!r} is unknown: pass one of {tuple(_POOLINGS)}"
             )

@@ -13,6 +13,7 @@ from torch import nn
 
 from braindecode_samba.models import SAMBA
 from braindecode_samba.nn.trunk import Trunk
+from braindecode_samba.signals.arrays import check_number
 
 STAGES = (
     "spatial",
@@ -108,6 +109,7 @@ def adamw(groups: list[dict[str, Any]], lr: float, **kwargs: Any) -> torch.optim
         scalars, and what is flagged ``_no_weight_decay``, as the state-space parameters
         of Mamba are.
     """
+    check_number(lr, "lr", min_val=0)
     split: list[dict[str, Any]] = []
     for group in groups:
         options = {name: value for name, value in group.items() if name != "params"}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braindecode_samba.estimators.aligning import Alignment, nobody
 from braindecode_samba.estimators.decoder import Decoder
+from braindecode_samba.signals.arrays import moving
 from braindecode_samba.signals.inputs import Windows
 
 # power of the first window against what is known: other units are 1e6 and more
@@ -53,6 +54,8 @@ class FollowedRecording:
         share: float,
         forget: float,
     ) -> None:
+        if not isinstance(key, Hashable):
+            raise TypeError(f"group={key!r} names nobody: pass text or a number")
         self._decoder, self._key, self._positions = decoder, key, positions
         self._learning = learning and decoder._alignment.mode != "window"
         self._share, self._forget = share, forget
@@ -78,7 +81,7 @@ class FollowedRecording:
         """Give outputs (1, n_outputs) for the next window, aligned and centred."""
         keys = np.full(1, self._key)
         windows = replace(windows, groups=keys)
-        moves = bool(np.ptp(windows.x, axis=2).any())
+        moves = bool(moving(windows.x).any())
         if moves and self._learning:
             self._warn_of_other_units(windows)
             found = self._alignment.join(
@@ -92,10 +95,16 @@ class FollowedRecording:
             found = self._aligned_outputs(windows)
         else:
             # it can't be whitened by itself
-            self._alignment.people[self._key] = nobody(self._positions)
+            before = self._alignment.people
+            self._alignment.people = {**before, self._key: nobody(self._positions)}
             found = self._aligned_outputs(windows)
-            del self._alignment.people[self._key]
+            self._alignment.people = before
         return self._decoder._centred(found, keys, self._alignment)
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """Objects whose attributes say what is known; none is changed in place."""
+        return self, self._alignment
 
     def _is_known(self) -> bool:
         return self._key in self._alignment.people

@@ -14,11 +14,13 @@ import skorch
 from braindecode import EEGClassifier, EEGRegressor
 from skorch.callbacks import EarlyStopping
 from skorch.history import History
+from torch.utils.data import Subset
 
 __all__ = [
     "Interruptible",
     "InterruptibleClassifier",
     "InterruptibleRegressor",
+    "all_kept",
     "attributes_kept",
 ]
 
@@ -51,7 +53,7 @@ class Interruptible(skorch.NeuralNet):
         KeyboardInterrupt
             If the user stops it, or a callback other than `EarlyStopping` does.
         ValueError
-            If it comes to no finite loss.
+            If it comes to no finite loss, or to outputs that are none.
         """
         if not self.initialized_:
             self.initialize()
@@ -60,7 +62,7 @@ class Interruptible(skorch.NeuralNet):
             interruption, self._interruption = self._interruption, None
             if interruption is not None:
                 raise interruption
-            _refuse_divergence(self)
+            _refuse_divergence(self, args[0] if args else kwargs["X"])
         return self
 
 
@@ -87,6 +89,18 @@ def attributes_kept(net: skorch.NeuralNet) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def all_kept(*parts: object) -> Iterator[None]:
+    """Put all attributes of objects back unless all goes well."""
+    before = [dict(vars(part)) for part in parts]
+    try:
+        yield
+    except BaseException:
+        for part, state in zip(parts, before, strict=True):
+            vars(part).update(state)
+        raise
+
+
 def _stopped_early(net: skorch.NeuralNet) -> bool:
     """Whether skorch's own callback ended the training, which it does in this way."""
     return any(
@@ -95,10 +109,24 @@ def _stopped_early(net: skorch.NeuralNet) -> bool:
     )
 
 
-def _refuse_divergence(net: skorch.NeuralNet) -> None:
+def _refuse_divergence(net: skorch.NeuralNet, X: Any) -> None:
     loss = net.history[-1].get("train_loss", 0.0) if len(net.history) else 0.0
-    if not math.isfinite(loss):
-        raise ValueError(f"training diverged to a loss of {loss}: lower lr={net.lr:g}")
+    # nobody sees the loss after the last step
+    if not math.isfinite(loss) or not _says_numbers(net, X):
+        raise ValueError(
+            f"training diverged, after a loss of {loss:g}: lower lr={net.lr:g}"
+        )
+
+
+def _says_numbers(net: skorch.NeuralNet, X: Any) -> bool:
+    dataset = net.get_dataset(X)
+    first = Subset(dataset, range(min(len(dataset), net.batch_size)))
+    batch = next(iter(net.get_iterator(first, training=False)), None)
+    if batch is None:  # of several processes, one may have none
+        return True
+    found = net.evaluation_step(batch, training=False)
+    parts = found if isinstance(found, tuple) else (found,)
+    return all(bool(part.isfinite().all()) for part in parts)
 
 
 @contextmanager

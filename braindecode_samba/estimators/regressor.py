@@ -6,10 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 
 from braindecode_samba.estimators.calibration import CalibratedDecoder
 from braindecode_samba.estimators.interrupts import InterruptibleRegressor
+from braindecode_samba.signals.arrays import as_numbers
+
+# squares of more overflow float32, in which networks compute
+_LARGEST = 1e18
 
 
 class SAMBARegressor(RegressorMixin, CalibratedDecoder):
@@ -129,13 +133,26 @@ class SAMBARegressor(RegressorMixin, CalibratedDecoder):
         values = outputs * self.y_scale_ + self.y_mean_
         return values.reshape(len(outputs), *self._y_shape)
 
+    def _truth(self, y: ArrayLike) -> NDArray[np.float64]:
+        numbers = _check_numbers(y)
+        n = int(np.prod(self._y_shape))
+        if numbers.size != len(numbers) * n:
+            raise ValueError(
+                f"y has shape {numbers.shape}: pass {('n', *self._y_shape)}, as in the "
+                "fit"
+            )
+        return numbers.reshape(-1, *self._y_shape)
+
 
 def _check_numbers(y: ArrayLike) -> NDArray[np.float64]:
-    numbers = check_array(
-        y, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="y"
-    )
+    numbers = as_numbers(y, "y").astype(np.float64)
     if numbers.ndim not in (1, 2):
         raise ValueError(f"y has shape {numbers.shape}: pass (n,) or (n, n_targets)")
+    if not (np.abs(numbers) < _LARGEST).all():
+        raise ValueError(
+            f"y holds NaN, infinity or numbers above {_LARGEST:g}: leave these windows "
+            "out, or pass y in another unit"
+        )
     return numbers
 
 

@@ -182,11 +182,12 @@ class SavedEstimator(WindowEstimator):
                 for tensor, value in read_tensors(files).items()
                 if part_of(tensor) == ESTIMATOR
             }
+            estimator._check_common()
             estimator._restore(known, learned, tensors, checkpoint)
         except CheckpointError:
             raise
         # what a changed file makes of constructors can't be foreseen
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
                 f"{path} tells of no {cls.__name__} ({reason}): get the folder again"
@@ -254,6 +255,9 @@ class SavedDecoder(DecoderSettings, SavedEstimator):
         sizes = {len(v) for v in learned.values() if isinstance(v, np.ndarray)}
         if sizes != {n_outputs}:
             raise ValueError(f"the network has {n_outputs} outputs, not {sizes}")
+        classes = learned.get("classes_")
+        if classes is not None and not np.array_equal(np.unique(classes), classes):
+            raise ValueError("its classes are not sorted")
         n_updates, usage = known.n_updates, known.usage
         if known.alignment is None or known.seed is None:
             raise ValueError("alignment or seed is missing")
@@ -280,6 +284,7 @@ class SavedDecoder(DecoderSettings, SavedEstimator):
         if known.evidence is not None:
             told = known.evidence.model_dump()
             self.evidence_ = pd.DataFrame.from_dict(told, orient="tight")
+            _refuse_other_evidence(self.evidence_, net.module_.final_layer.in_features)
         self.net_ = net
 
     def _net_params(
@@ -287,6 +292,15 @@ class SavedDecoder(DecoderSettings, SavedEstimator):
     ) -> dict[str, Any]:
         """Name the parameters of the net that depend on the targets."""
         raise NotImplementedError
+
+
+def _refuse_other_evidence(evidence: pd.DataFrame, n_features: int) -> None:
+    sizes, penalties = evidence["features"], evidence["penalty"]
+    fits = {"weight", "explained"} <= set(evidence) and sizes.dtype.kind == "i"
+    if not fits or sizes.sum() != n_features or not (sizes >= 0).all():
+        raise ValueError(f"its evidence is not that of {n_features} features")
+    if not (penalties > 0).all():
+        raise ValueError("its penalties are not above 0")
 
 
 def _pack_alignment(alignment: Alignment) -> tuple[_Alignment, dict[str, Tensor]]:

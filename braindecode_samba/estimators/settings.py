@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import skorch
@@ -11,6 +11,7 @@ from sklearn.utils import check_scalar
 from braindecode_samba.estimators.base import WindowEstimator, choose_device
 from braindecode_samba.estimators.callbacks import as_list, check_watchers
 from braindecode_samba.estimators.finetuning import Finetune, check_finetune
+from braindecode_samba.signals.arrays import check_number
 
 STARTS = ("solved", "random")
 
@@ -57,14 +58,14 @@ class DecoderSettings(WindowEstimator):
                 f"start='solved' solves head='readings', and model_params has "
                 f"{kind!r}: leave it out, or pass start='random'"
             )
-        check_scalar(self.weight_decay, "weight_decay", Real, min_val=0)
+        check_number(self.weight_decay, "weight_decay", min_val=0)
         check_finetune(self.finetune, self.checkpoint is not None)
         inside: dict[str, Any] = {"min_val": 0, "include_boundaries": "neither"}
-        check_scalar(self.lr, "lr", Real, **inside)
-        check_scalar(self.trunk_lr_factor, "trunk_lr_factor", Real, **inside)
+        check_number(self.lr, "lr", **inside)
+        check_number(self.trunk_lr_factor, "trunk_lr_factor", **inside)
         share = self.validation_split
         if share is not None:
-            check_scalar(share, "validation_split", Real, max_val=1, **inside)
+            check_number(share, "validation_split", max_val=1, **inside)
         choose_device(self.device)
         if not in_passes:
             remedy = "partial_fit holds none out, call fit with validation_split=0.2"
@@ -74,3 +75,12 @@ class DecoderSettings(WindowEstimator):
             check_watchers(self.callbacks, "pass validation_split=0.2")
         else:
             as_list(self.callbacks)
+
+    def _check_common(self) -> None:
+        super()._check_common()
+        if isinstance(self.montages, str) or not isinstance(self.montages, Sequence):
+            kind = type(self.montages).__name__
+            raise TypeError(
+                f"montages is a {kind}: pass a list of names of montages, or of lists "
+                "of electrodes"
+            )

@@ -22,11 +22,13 @@ from braindecode_samba.estimators.arriving import (
 from braindecode_samba.estimators.classifier import SAMBAClassifier
 from braindecode_samba.estimators.decoder import Decoder
 from braindecode_samba.estimators.following import FollowedRecording
+from braindecode_samba.estimators.interrupts import all_kept
 from braindecode_samba.estimators.regressor import SAMBARegressor
 from braindecode_samba.estimators.running import run_in_batches
 from braindecode_samba.models import SAMBA
 from braindecode_samba.models.base import told
 from braindecode_samba.nn.scaling import min_times
+from braindecode_samba.signals.arrays import as_numbers, moving
 from braindecode_samba.signals.declared import declare, refuse_odd_seconds
 from braindecode_samba.signals.inputs import Channels, Windows
 
@@ -212,24 +214,26 @@ class SAMBAStream:
         ValueError
             If the samples have another number of channels, or those that are used hold
             NaN or infinity.  They are not taken then.
+        KeyboardInterrupt
+            If the user stops it; none of them is taken.
         """
         new = self._check(samples)
         ready = []
         piece = max(1, round(_PIECE_SECONDS * self.sfreq))
-        for start in range(0, new.shape[1], piece):
-            ready += self._take(new[:, start : start + piece])
+        with all_kept(*self._parts()):
+            for start in range(0, new.shape[1], piece):
+                ready += self._take(new[:, start : start + piece])
         return ready
+
+    def _parts(self) -> list[object]:
+        """Objects that know of the samples so far."""
+        followed = () if self._followed is None else self._followed.parts
+        own = [self, self._resample, *followed]
+        return own if self._filter is None else [*own, self._filter]
 
     def _check(self, samples: ArrayLike) -> NDArray[np.float32]:
         """Give samples (n_used, n) of the channels that are used."""
-        try:
-            new = np.asarray(samples)
-        except ValueError:
-            raise ValueError(
-                "samples are rows of different lengths: pass as many of each channel"
-            ) from None
-        if new.dtype.kind not in "biuf" and new.size:
-            raise TypeError(f"samples are {new.dtype}: pass numbers")
+        new = as_numbers(samples, "samples")
         if not new.size:
             # what a library gives when nothing came has many shapes
             return np.empty((len(self._rows), 0), np.float32)
@@ -243,7 +247,8 @@ class SAMBAStream:
                 other = LAYOUTS[not self._samples_first]
                 advice = f"transpose them, or build the stream with layout={other!r}"
             raise ValueError(f"samples have shape {shape}: {advice}")
-        new = new[self._rows].astype(np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused as such
+            new = new[self._rows].astype(np.float32)
         if not np.isfinite(new).all():
             raise ValueError(
                 "samples hold NaN or infinity: repeat the last good sample instead, or "
@@ -271,7 +276,7 @@ class SAMBAStream:
 
     def _predict(self, window: NDArray[np.float32]) -> Prediction:
         x = np.ascontiguousarray(window[None])
-        if not np.ptp(x, axis=2).any() and not self._said_flat:
+        if not moving(x).any() and not self._said_flat:
             self._said_flat = True
             warnings.warn(
                 "a window of the stream does not move in any channel, and what is said "

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
+
+from braindecode_samba.signals.arrays import as_array
 
 # what braindecode gives where a data set names no targets
 _UNNAMED = -1
@@ -30,7 +31,7 @@ def required(decoder: Any, y: ArrayLike | None) -> ArrayLike:
             f"{name} requires y to be passed, but the target y is None; of mne.Epochs "
             "it may be epochs.events[:, 2]"
         )
-    values = np.asarray(y)
+    values = as_array(y, "y")
     if values.dtype == object and values.ndim == 1:
         _refuse_gaps(values)
     if values.size and values.dtype.kind in "if" and (values == _UNNAMED).all():
@@ -38,7 +39,7 @@ def required(decoder: Any, y: ArrayLike | None) -> ArrayLike:
             "y is -1 throughout, which braindecode gives where a data set names no "
             "targets (target_name=None): name them, or pass y"
         )
-    return y
+    return values
 
 
 def _refuse_gaps(values: Any) -> None:

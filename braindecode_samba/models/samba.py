@@ -1,11 +1,13 @@
 """SAMBA, a classifier and regressor of EEG windows for braindecode."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from braindecode.models.base import EEGModuleMixin
 from numpy.typing import NDArray
+from sklearn.utils import check_scalar
 from torch import Tensor, nn
 
 from braindecode_samba.models.base import PositionedModel, shares_arguments
@@ -111,6 +113,11 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
         **shared: Any,
     ) -> None:
         super().__init__(*signals, **shared)
+        check_scalar(self.n_outputs, "n_outputs", Integral, min_val=1)
+        if not isinstance(activation, type) or not issubclass(activation, nn.Module):
+            raise TypeError(
+                f"activation={activation!r:.40}: pass a class, such as torch.nn.ELU"
+            )
         self.head = make_head(
             head,
             self.trunk.spatial.target_positions,

@@ -17,6 +17,8 @@ from braindecode_samba.scan.traced import is_traced
 
 MODEL_SFREQ = 128.0
 MIN_TIMES = 8
+# numbers of a ratio of rates are at most so large
+_MOST = 1000
 SCALES = ("window", "channel", "recording")
 # A railed electrode is millions of robust deviations away from the rest; beyond this
 # many nothing is EEG any more, and float32 must not overflow behind it.
@@ -48,14 +50,15 @@ def rate_ratio(sfreq: float, model_sfreq: float) -> Fraction:
             raise ValueError(
                 f"{name}={rate!r} is not a sampling rate; pass a number of Hz"
             )
-    exact = model_sfreq / sfreq
-    ratio = Fraction(exact).limit_denominator(1000)
-    if abs(float(ratio) - exact) > 1e-3 * exact:
-        raise ValueError(
-            f"sfreq={sfreq} Hz can't be resampled to {model_sfreq} Hz by a ratio of "
-            "small integers; resample the recording with MNE first"
-        )
-    return ratio
+    exact = float(model_sfreq / sfreq)
+    if exact <= _MOST:
+        ratio = Fraction(exact).limit_denominator(_MOST)
+        if abs(float(ratio) - exact) <= 1e-3 * exact:
+            return ratio
+    raise ValueError(
+        f"sfreq={sfreq} Hz can't be resampled to {model_sfreq} Hz by a ratio of "
+        "small integers; resample the recording with MNE first"
+    )
 
 
 def min_times(sfreq: float | None, model_sfreq: float = MODEL_SFREQ) -> int:

@@ -14,6 +14,7 @@ Where the windows come from is no business of this file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,9 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.lengths = np.asarray(lengths, dtype=np.int64)
         if not len(self.lengths):
             raise ValueError("there are no windows to train on: pass at least one")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: pass at least 1")
+        number: Any = batch_size
+        if not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"batch_size={batch_size!r}: pass at least 1")
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle

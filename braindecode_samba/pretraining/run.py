@@ -48,6 +48,7 @@ from braindecode_samba.pretraining.watching import (
     ReconstructionFigure,
     SpatialWeights,
 )
+from braindecode_samba.signals.arrays import check_number
 
 _CONFIG = "pretrain.json"
 
@@ -92,9 +93,13 @@ def pretrain(
     ------
     ConfigError
         If settings don't go together, or with what the folders hold.
+    ValueError
+        If `max_minutes` or `every_batches` can't be.
     KeyboardInterrupt
         If the user stops it.
     """
+    if max_minutes is not None:
+        check_number(max_minutes, "max_minutes", min_val=0)
     state = output / "state"
     going_on = has_training_state(state)
     learnt, watched = read_stores(config, stores)

@@ -10,7 +10,6 @@ recordings go through before of `corpora`.
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braindecode_samba._paths import whole_file
+from braindecode_samba.pretraining.sealed import read_sealed, seal
 
 STORED = np.dtype("<f2")
 _INDEX = "index.json"
@@ -132,7 +132,10 @@ def finished_recording(folder: Path, key: str) -> StoredRecording | None:
     description = folder / f"{key}.json"
     if not description.exists():
         return None
-    recording = _from_json(json.loads(description.read_text("utf-8")))
+    try:
+        recording = _from_json(read_sealed(description, "it is written again"))
+    except ValueError:
+        return None
     if recording.n_windows:
         signals = folder / f"{key}.npy"
         if not signals.exists() or signals.stat().st_size != recording.n_bytes:
@@ -199,7 +202,8 @@ def read_index(folder: Path) -> tuple[list[StoredRecording], dict[str, Any]]:
                 "with the same arguments, and it goes on where it stopped"
             )
         raise ValueError(f"{folder} is no window store: make one with write_windows")
-    content = json.loads(path.read_text("utf-8"))
+    again = "remove it, and call write_windows again with the same arguments"
+    content = read_sealed(path, again)
     if content.get("format") != _FORMAT:
         raise ValueError(
             f"{path} has format {content.get('format')}, this version reads {_FORMAT}: "
@@ -231,7 +235,7 @@ def _from_json(entry: dict[str, Any]) -> StoredRecording:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with _whole_file(path) as file:
-        file.write(json.dumps(content, allow_nan=False).encode("utf-8"))
+        file.write(seal(content))
 
 
 @contextlib.contextmanager

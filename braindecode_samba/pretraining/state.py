@@ -4,7 +4,7 @@ A state is a folder with ``training.json`` and the safetensors file that it name
 it is written is decided by `braindecode_samba.pretraining.callbacks`.
 """
 
-import json
+import hashlib
 import math
 import os
 from dataclasses import asdict
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from braindecode_samba._paths import hidden_parts, one_writer, write_whole
 from braindecode_samba.checkpoints.saving import as_bytes
+from braindecode_samba.pretraining.sealed import read_sealed, seal
 
 _INDEX = "training.json"
 
@@ -68,9 +69,11 @@ def save_training_state(
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     epoch = len(net.history)
     batch = count_batches(net)
+    data = as_bytes(tensors)
     name = f"state-{epoch:05d}-{batch:07d}-{int(finished)}.safetensors"
     index = {
         "tensors": name,
+        "tensors_sha256": hashlib.sha256(data).hexdigest(),
         "epoch": epoch,
         "batch": batch,
         "finished": finished,
@@ -82,8 +85,8 @@ def save_training_state(
     }
     folder.mkdir(parents=True, exist_ok=True)
     with one_writer(folder):
-        write_whole(folder / name, as_bytes(tensors))
-        write_whole(folder / _INDEX, json.dumps(index).encode())
+        write_whole(folder / name, data)
+        write_whole(folder / _INDEX, seal(index))
         cut_off = *folder.glob(".state-*.part"), *hidden_parts(folder / _INDEX)
         for stale in (*folder.glob("state-*.safetensors"), *cut_off):
             if stale.name != name:
@@ -114,7 +117,7 @@ def load_training_state(
     FileNotFoundError
         If the folder holds no state.
     ValueError
-        If the state is of a run with other data or settings.
+        If the state is damaged, or of a run with other data or settings.
     """
     folder = Path(folder)
     if not has_training_state(folder):
@@ -122,9 +125,13 @@ def load_training_state(
             f"{folder} holds no training state: pass the folder of TrainingCheckpoint, "
             "or resume=None to begin anew"
         )
+    anew = "pass resume=None to begin anew"
     with one_writer(folder):
-        index = json.loads((folder / _INDEX).read_text())
-        tensors = safetensors.torch.load_file(folder / index["tensors"])
+        index = read_sealed(folder / _INDEX, anew)
+        data = (folder / index["tensors"]).read_bytes()
+    if hashlib.sha256(data).hexdigest() != index["tensors_sha256"]:
+        raise ValueError(f"{folder / index['tensors']} is damaged: {anew}")
+    tensors = safetensors.torch.load(data)
     for name, value in _recipe(net).items():
         if index["recipe"][name] != value:
             raise ValueError(

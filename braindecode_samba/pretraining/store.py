@@ -112,6 +112,11 @@ class WindowStore(Dataset[dict[str, Any]]):
         recording = self.recordings[number]
         units = self._signals(number)[start : start + self.n_times].T
         volts = units.astype(np.float32, order="C") * np.float32(recording.scale)
+        if not np.isfinite(volts).all():
+            raise ValueError(
+                f"{self.folder / recording.key}.npy is damaged: remove it, and call "
+                "write_windows again with the same arguments"
+            )
         return {
             "x": torch.from_numpy(volts),
             "pos": self._places[number].clone(),

@@ -7,17 +7,18 @@ windows is in `braindecode_samba.nn.scaling`.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Self
 
 import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_array, check_consistent_length, check_scalar
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from braindecode_samba.signals.annotated import BadSamples
+from braindecode_samba.signals.arrays import as_numbers, check_number
+from braindecode_samba.signals.broken import name_of, recording_named
 from braindecode_samba.signals.declared import as_names
 from braindecode_samba.signals.described import data_of, eeg_rows
 from braindecode_samba.signals.inputs import TakesWindows
@@ -198,8 +199,8 @@ class RecordingAligner(TransformerMixin, TakesWindows):
 
     def _check_settings(self) -> None:
         inside: dict[str, Any] = {"min_val": 0, "include_boundaries": "neither"}
-        check_scalar(self.floor, "floor", Real, max_val=1, **inside)
-        check_scalar(self.window_seconds, "window_seconds", Real, **inside)
+        check_number(self.floor, "floor", max_val=1, **inside)
+        check_number(self.window_seconds, "window_seconds", **inside)
 
     def _read(
         self, X: Any, groups: ArrayLike | None, *, cut: bool
@@ -214,20 +215,16 @@ class RecordingAligner(TransformerMixin, TakesWindows):
             rows = eeg_rows(X.info.get_channel_types())
             windows = data_of(X, rows)
             keys = self._keys(groups, X)
-        elif isinstance(X, str | bytes | dict):
+        elif isinstance(X, str | bytes | dict | None):
             raise TypeError(f"X is a {type(X).__name__}: {_ACCEPTED}")
         else:
-            windows = check_array(
-                X,
-                ensure_2d=False,
-                allow_nd=True,
-                dtype=[np.float64, np.float32],
-                input_name="X",
-            )
+            windows = as_numbers(X, "X")
+            if windows.dtype != np.float32:
+                windows = windows.astype(np.float64)
             if windows.ndim != 3:
                 raise ValueError(f"X has shape {windows.shape}: {_ACCEPTED}")
             keys = self._keys(groups, None)
-        if not len(windows):
+        if not windows.size:
             raise ValueError(
                 "X holds no windows: pass some, or a Raw that annotations do not call "
                 "bad throughout"
@@ -236,8 +233,10 @@ class RecordingAligner(TransformerMixin, TakesWindows):
             counted = windows[..., ~BadSamples(X).read(0, X.n_times)]
         else:
             counted = windows
-        if not np.isfinite(counted).all():
-            raise ValueError("X holds NaN or infinity: repair it")
+        if not (np.abs(counted) < np.finfo(np.float32).max).all():
+            raise ValueError(
+                "X holds NaN, infinity or more than float32 can hold: repair it"
+            )
         check_consistent_length(windows, keys)
         return windows, keys
 
@@ -264,15 +263,18 @@ class RecordingAligner(TransformerMixin, TakesWindows):
 def _cut(raw: mne.io.BaseRaw, seconds: float) -> NDArray[np.float64]:
     """Pieces of a continuous recording, without those that are marked as bad."""
     duration = min(seconds, raw.n_times / raw.info["sfreq"])
-    epochs = mne.make_fixed_length_epochs(
-        raw, duration=duration, preload=True, verbose="error"
-    )
+    with recording_named(name_of(raw)):
+        epochs = mne.make_fixed_length_epochs(
+            raw, duration=duration, preload=True, verbose="error"
+        )
     rows = eeg_rows(raw.get_channel_types())
     return epochs.get_data(picks=rows, verbose="error")
 
 
 def _whole(raw: mne.io.BaseRaw) -> NDArray[np.float64]:
-    return raw.get_data(picks=eeg_rows(raw.get_channel_types()), verbose="error")[None]
+    rows = eeg_rows(raw.get_channel_types())
+    with recording_named(name_of(raw)):
+        return raw.get_data(picks=rows, verbose="error")[None]
 
 
 def _put_back(X: Any, aligned: NDArray[np.floating[Any]]) -> Any:

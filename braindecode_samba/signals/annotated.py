@@ -39,10 +39,17 @@ class BadSamples:
             np.zeros((1, raw.n_times)), info, first_samp=raw.first_samp, verbose="error"
         )
         self._zeros.set_meas_date(raw.info["meas_date"])
-        marks = raw.annotations.copy()
-        if marks.orig_time is None:
-            # without a date MNE takes onsets from the first sample, and adds its time
-            marks.onset -= raw.first_time
+        told = raw.annotations
+        # without a date MNE takes onsets from the first sample, and adds its time
+        late = raw.first_time if told.orig_time is None else 0.0
+        # what lasts no time, as the seam of two recordings, makes one sample bad; what
+        # is bad in one channel is bad
+        marks = mne.Annotations(
+            told.onset - late,
+            np.maximum(told.duration, 1 / raw.info["sfreq"]),
+            told.description,
+            told.orig_time,
+        )
         self._zeros.set_annotations(marks, emit_warning=False)
 
     def read(self, start: int, stop: int) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ Among thousands of files one is damaged, and what reads it says so without its n
 
 import contextlib
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def recording_named(place: str, on_broken: OnBroken | None = None) -> Iterator[N
         on_broken(broken)
 
 
+def name_of(raw: mne.io.BaseRaw) -> str:
+    """Path of a recording, where it is on disk."""
+    files = (str(file) for file in raw.filenames if file is not None)
+    return next(files, "the recording")
+
+
 def open_recording(path: Path) -> mne.io.BaseRaw:
     """Open a file of any format that MNE reads; its signals stay on disk.
 
@@ -69,7 +76,24 @@ def open_recording(path: Path) -> mne.io.BaseRaw:
     with recording_named(str(path)):
         if str(path).endswith(".fif"):
             _refuse_endless(path)
-        return mne.io.read_raw(path, verbose="error")
+        raw = mne.io.read_raw(path, verbose="error")
+        if path.suffix.lower() in (".edf", ".bdf"):
+            _warn_of_cut_off(path, raw)
+        return raw
+
+
+def _warn_of_cut_off(path: Path, raw: mne.io.BaseRaw) -> None:
+    """Say that a file of records ends before its header says, as MNE does."""
+    with path.open("rb") as file:
+        header = file.read(252)
+    seconds = int(header[236:244]) * float(header[244:252])
+    if seconds * raw.info["sfreq"] - raw.n_times >= 1:
+        warnings.warn(
+            f"{path} is cut off: it lasts {raw.n_times / raw.info['sfreq']:.0f} s, and "
+            f"its header says {seconds:.0f} s; what is there is used",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _refuse_endless(path: Path) -> None:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braindecode_samba.signals.annotated import BAD_CHOICES, BadSamples
+from braindecode_samba.signals.arrays import as_numbers
+from braindecode_samba.signals.broken import name_of, recording_named
 from braindecode_samba.signals.described import eeg_rows
 from braindecode_samba.signals.montages import positions_from_chs_info
 
@@ -75,12 +77,12 @@ class Recording:
                         "annotations mark the whole recording as bad: pass bad='use'"
                     )
             return
-        self._array = source if isinstance(source, Tensor) else np.asarray(source)
-        if self._array.ndim != 2 or not _is_real(self._array):
+        is_tensor = isinstance(source, Tensor) and not source.is_complex()
+        self._array = source if is_tensor else as_numbers(source, "the recording")
+        if self._array.ndim != 2 or not self._array.shape[1]:
             raise ValueError(
-                f"the recording has shape {tuple(self._array.shape)} and dtype "
-                f"{self._array.dtype}; pass real samples of shape (channels, times), "
-                "or mne.io.Raw"
+                f"the recording has shape {tuple(self._array.shape)}: pass samples of "
+                "shape (channels, times), or mne.io.Raw"
             )
         self.sfreq = sfreq
         self.n_chans, self.n_times = self._array.shape
@@ -120,12 +122,17 @@ class Recording:
         ValueError
             If a sample is NaN or infinite.
         """
-        if self._raw is None:
-            part = torch.as_tensor(self._array[channels, start:stop])
+        if self._raw is not None:
+            with recording_named(name_of(self._raw)):
+                found = self._raw.get_data(self._rows[channels], start, stop)
         else:
-            rows = self._rows[channels]
-            part = torch.from_numpy(self._raw.get_data(rows, start, stop))
-        part = part.float()
+            found = self._array[channels, start:stop]
+        if isinstance(found, Tensor):
+            part = found.detach().float()
+        else:
+            # a copy: torch warns of files that it may not write to
+            with np.errstate(over="ignore"):
+                part = torch.from_numpy(np.array(found, np.float32))
         if self._marks is not None:
             part = part.masked_fill(self.bad_samples(start, stop), 0.0)
         # the sum is finite where all are, and costs less than looking at each
@@ -137,9 +144,3 @@ class Recording:
                 "or interpolate bad stretches with MNE"
             )
         return part
-
-
-def _is_real(array: Any) -> bool:
-    if isinstance(array, Tensor):
-        return not array.is_complex()
-    return array.dtype.kind in "iuf"

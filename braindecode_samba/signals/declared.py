@@ -4,18 +4,21 @@ A contradiction is refused here; which kinds of data there are is known in
 `braindecode_samba.signals.described`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from braindecode_samba.signals.arrays import as_array
 from braindecode_samba.signals.described import Channels, Recording
 from braindecode_samba.signals.montages import (
     positions_from_chs_info,
     positions_from_names,
 )
+from braindecode_samba.signals.template import check_names
 
 # two statements about one electrode that differ by less are the same statement
 _SAME_PLACE = 1e-3  # metres
@@ -26,27 +29,40 @@ def refuse_odd_seconds(**lengths: float | None) -> None:
     for name, seconds in lengths.items():
         if seconds is None:
             continue
-        if not isinstance(seconds, Real) or not 0 < seconds < float("inf"):
+        number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+        if not number or not 0 < seconds < float("inf"):
             raise ValueError(f"{name}={seconds!r}: pass finite seconds, above 0")
+
+
+def refuse_odd_exclude(exclude: Any, *words: str) -> None:
+    """Refuse what is neither one of the words nor a list of channels."""
+    if isinstance(exclude, str) and exclude in words:
+        return
+    if isinstance(exclude, str | bytes) or not isinstance(exclude, Collection):
+        known = "".join(f"{word!r}, or " for word in words)
+        raise ValueError(f"exclude={exclude!r} is unknown: pass {known}a list of names")
 
 
 def as_names(name: str, values: ArrayLike) -> NDArray[Any]:
     """Names of recordings or people: a row that can be sorted, and none missing."""
-    try:
-        names = np.asarray(values)
-    except ValueError:
-        raise TypeError(f"{name} holds lists: pass one name a window") from None
+    names = as_array(values, name)
+    if names.dtype.kind in "cV":
+        raise TypeError(f"{name} can't be {names.dtype}: pass text or numbers")
     if names.ndim != 1:
         raise ValueError(f"{name} has shape {names.shape}: pass one name a window")
-    gaps = [row for row, key in enumerate(names.tolist()) if key is None or key != key]
-    if gaps:
+    gaps = np.flatnonzero(pd.isna(names) | np.isin(names, [np.inf, -np.inf]))
+    if len(gaps):
         raise ValueError(
             f"{name} are missing for {len(gaps)} windows, first for {gaps[0]}: say "
             "whose recording each belongs to"
         )
     try:
-        np.unique(names)
         hash(tuple(names.tolist()))
+        if names.dtype.kind not in "biufUT":
+            # dates and the like as files hold them
+            told = [one if isinstance(one, str | Real) else str(one) for one in names]
+            names = np.array(told)
+        np.unique(names)
     except TypeError:
         raise TypeError(
             f"{name} are of kinds that can't be compared: pass all of them as text"
@@ -105,7 +121,7 @@ def declare(
                 f"{some_channels(place.names)}: pass one of them"
             )
     elif ch_names is not None:
-        place = Place(tuple(ch_names), positions_from_names(ch_names))
+        place = Place(tuple(check_names(ch_names)), positions_from_names(ch_names))
     if place is not None and len(set(place.names)) < len(place.names):
         twice = sorted({name for name in place.names if place.names.count(name) > 1})
         raise ValueError(

@@ -18,6 +18,8 @@ from braindecode.datasets import (
 )
 from numpy.typing import NDArray
 
+from braindecode_samba.signals.broken import recording_named
+
 Channels = Sequence[Mapping[str, Any]]
 # what tells recordings apart, the best first: a cap stays on for a session, so that its
 # runs are one recording
@@ -148,7 +150,8 @@ def data_of(epochs: mne.BaseEpochs, rows: list[int]) -> NDArray[Any]:
         If bad epochs are only now left out, so that nobody could have counted them.
     """
     before = len(epochs.events)
-    x = epochs.get_data(picks=rows, copy=False, verbose="error")
+    with recording_named(str(epochs.filename or "X")):
+        x = epochs.get_data(picks=rows, copy=False, verbose="error")
     if len(x) < before:
         raise ValueError(
             f"X are Epochs of which {before - len(x)} of {before} are bad and not "
@@ -165,7 +168,8 @@ def _joined(
         if all(column in table for column in columns):
             if len(columns) == 1:
                 return table[columns[0]].tolist()
-            parts = [table[column].astype(str) for column in columns]
+            told = [table[column] for column in columns]
+            parts = [one.astype(str).where(one.notna()) for one in told]
             return parts[0].str.cat(parts[1:], sep="/").tolist()
     return None
 

@@ -5,13 +5,14 @@ out, or an error that says what to pass instead.  Signals are neither scaled nor
 resampled here, and no model is known.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import mne
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import resample_poly
 from scipy.sparse import issparse
@@ -19,12 +20,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_array, check_consistent_length
 from torch.utils.data import Dataset
 
+from braindecode_samba.signals.arrays import as_numbers
 from braindecode_samba.signals.declared import (
     Declared,
     Place,
     as_names,
     declare,
     find_places,
+    refuse_odd_exclude,
     some_channels,
 )
 from braindecode_samba.signals.described import (
@@ -177,10 +180,7 @@ def read_windows(
         If `X` is of another kind.
     """
     declared = declare(ch_names, chs_info, sfreq, positions)
-    if isinstance(exclude, str) and exclude != "bads":
-        raise ValueError(
-            f"exclude={exclude!r} is unknown: pass 'bads', or a list of channels"
-        )
+    refuse_odd_exclude(exclude, "bads")
     recordings = read_recordings(X, exclude)
     if recordings is None:
         windows = _read_array(X, declared)
@@ -210,14 +210,12 @@ def _check_names(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def _read_array(X: Any, declared: Declared) -> Windows:
-    # scipy's dok matrices are dicts; check_array has the better words for them
-    strange = isinstance(X, Mapping | str | bytes | Dataset | None)
-    strange = strange and not issparse(X)
-    if strange or _lost_its_channels(X):
+    # scipy's dok matrices are dicts too
+    strange = isinstance(X, Mapping | str | bytes | Dataset | Iterator | Set | None)
+    if (strange and not issparse(X)) or _lost_its_channels(X):
         raise TypeError(f"X is a {_kind(X)}: {ACCEPTED}")
-    _refuse_complex(X)
     x = check_array(
-        X, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name="X"
+        as_numbers(X, "X"), ensure_2d=False, allow_nd=True, ensure_all_finite=False
     )
     if x.ndim != 3 or x.size == 0:
         raise ValueError(
@@ -355,7 +353,7 @@ def _names_of(parts: list[list[Any] | None], what: str) -> NDArray[Any] | None:
     names = [name for part in known for name in part]
     # text and numbers side by side have no order
     if len({type(name) for name in names}) > 1:
-        names = [str(name) for name in names]
+        names = [name if pd.isna(name) else str(name) for name in names]
     return _check_names(what, names, len(names))
 
 

@@ -3,7 +3,7 @@
 What a mirrored head means for the labels is for the caller to say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_consistent_length, check_random_state
 
+from braindecode_samba.signals.arrays import as_array, as_numbers
 from braindecode_samba.signals.inputs import RandomState, Windows
 from braindecode_samba.signals.montages import check_positions
 
@@ -89,7 +90,9 @@ def mirror_windows(
     ValueError
         If an electrode has no partner, or X and y don't fit.
     """
-    windows, labels = np.array(X), np.array(y)
+    windows = as_numbers(X, "X").copy()
+    labels = as_array(y, "y").copy()
+    _refuse_no_pairs(exchanged)
     check_consistent_length(windows, labels)
     if not 0 <= share <= 1:
         raise ValueError(f"share={share} is no share: pass a number from 0 to 1")
@@ -138,7 +141,8 @@ def mirrored_too(
     ValueError
         If an electrode has no partner, or a label of `exchanged` is not in y.
     """
-    labels = np.asarray(y)
+    labels = as_array(y, "y")
+    _refuse_no_pairs(exchanged)
     known = set(labels.tolist())
     pairs = {value: key for key, value in exchanged.items()} | dict(exchanged)
     if strange := [label for label in pairs if label not in known]:
@@ -161,6 +165,16 @@ def mirrored_too(
         groups=None if windows.groups is None else _recordings(windows.groups),
         subjects=None if people is None else _in_pairs(people, people),
     )
+
+
+def _refuse_no_pairs(exchanged: Mapping[Any, Any]) -> None:
+    if not isinstance(exchanged, Mapping) or not all(
+        isinstance(label, Hashable) for label in exchanged.values()
+    ):
+        raise TypeError(
+            f"{exchanged!r:.80} exchanges no labels: pass a dict of these, such as "
+            "{'left': 'right'}"
+        )
 
 
 def _in_pairs(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:

@@ -127,7 +127,7 @@ def positions_from_chs_info(
     >>> positions_from_chs_info([{"ch_name": "Cz", "loc": [0.0, 0.0, 0.1]}])
     array([[0. , 0. , 0.1]])
     """
-    channels = _check_chs_info(chs_info)
+    channels = check_chs_info(chs_info)
     names = check_names([channel.get("ch_name", "") for channel in channels])
     places = positions_from_names(names, unknown="nan")
     sites = [parse_channel_name(name) for name in names]
@@ -136,7 +136,7 @@ def positions_from_chs_info(
     rows = np.flatnonzero(single & np.isfinite(measured).all(axis=1))
     if len(rows):
         _check_frames([channels[row] for row in rows])
-        told = {channels[row].get("positions", positions) for row in rows}
+        told = {str(channels[row].get("positions", positions)) for row in rows}
         positions = told.pop() if len(told) == 1 else positions
         if align:
             refuse_other_units(measured[rows])
@@ -151,9 +151,8 @@ def positions_from_chs_info(
     return places
 
 
-def _check_chs_info(
-    chs_info: Sequence[Mapping[str, Any]],
-) -> list[Mapping[str, Any]]:
+def check_chs_info(chs_info: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Channels as a list of dicts; TypeError if they are anything else."""
     advice = 'pass info["chs"] or a list of dicts with "ch_name" and "loc"'
     if isinstance(chs_info, Mapping | str | bytes) or not isinstance(
         chs_info, Iterable

@@ -86,16 +86,14 @@ def _leads(
     windows: Windows, montage: str | Sequence[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Give what makes leads of electrodes, and where they lie."""
-    if isinstance(montage, str):
-        names: Sequence[str] = load_montage(montage).names
-    else:
-        names = list(montage)
+    names = load_montage(montage).names if isinstance(montage, str) else montage
+    places = positions_from_names(names)
     leads = np.zeros((len(names), windows.x.shape[1]), np.float32)
     for row, name in enumerate(names):
         # a pair is the first electrode less the second
         for sign, electrode in zip((1, -1), name.split("-"), strict=False):
             leads[row, _nearest(windows, electrode)] += sign
-    return leads, positions_from_names(names)
+    return leads, places
 
 
 def _nearest(windows: Windows, name: str) -> int:

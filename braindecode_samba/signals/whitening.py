@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from braindecode_samba.signals.arrays import moving
+
 FLOOR = 1e-6
 # so many windows the training recordings count for
 PRIOR_WINDOWS = 3.0
@@ -58,7 +60,7 @@ def covariance_of(windows: NDArray[np.floating[Any]], name: object) -> Covarianc
         total += x @ x.T
     total /= len(windows) * windows.shape[2]
     # the mean of equal numbers is not always that number
-    if not np.ptp(windows, axis=2).any():
+    if not moving(windows).any():
         raise ValueError(
             f"recording {name!r} does not move in any of its {len(windows)} windows: "
             "leave it out"

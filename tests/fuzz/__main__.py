@@ -7,7 +7,7 @@ import time
 import warnings
 from pathlib import Path
 
-from tests.fuzz import files, signals, words  # noqa: F401 -- they register targets
+from tests.fuzz import files, learning, signals, words  # noqa: F401 -- they register
 from tests.fuzz.campaign import TARGETS, Found, throw
 
 

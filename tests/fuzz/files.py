@@ -208,6 +208,9 @@ def decoders_are_loaded_or_refused(file):
     if n_chans < 99 and loaded.n_times_ < 9999:
         x = np.random.default_rng(0).standard_normal((2, n_chans, loaded.n_times_))
         finite(loaded.predict_proba(x))
+        if loaded.evidence_ is not None and len(loaded.classes_) == 2:
+            y = loaded.classes_[[0, 1]]
+            finite(loaded.calibrate(x, y).predict_proba(x))
 
 
 @target(60, content=st.deferred(lambda: changed(original("tsv"))))

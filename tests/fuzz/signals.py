@@ -41,6 +41,13 @@ ODD = st.sampled_from(
 
 
 @st.composite
+def few(draw, **options):
+    """Draw some of the options, at most two: more of them are refused at once."""
+    names = draw(st.lists(st.sampled_from(sorted(options)), max_size=2, unique=True))
+    return {name: draw(options[name]) for name in names}
+
+
+@st.composite
 def windows(draw, n_windows=(1, 3), n_chans=(3, 3), n_times=(16, 80)):
     """Draw windows (n, channels, times): noise with the worst that amplifiers do."""
     ends = (n_windows, n_chans, n_times)
@@ -160,10 +167,9 @@ def models_take_any_tensors(shape, dtype, pos_shape, mask_shape, kind):
 
 
 @target(
-    8,
-    options=st.fixed_dictionaries(
-        {},
-        optional={
+    16,
+    options=few(
+        **{
             "model_sfreq": st.sampled_from([0, -1, 64, 100.0, 128, float("nan"), "x"]),
             "sfreq": st.sampled_from([0, -5, 127.3, 128, 5000, float("inf")]),
             "scale": st.sampled_from(["window", "channel", None, "volts", 3]),
@@ -189,13 +195,12 @@ def models_take_any_options(options):
 
 
 @target(
-    3,
+    10,
     kind=st.sampled_from([SAMBAClassifier, SAMBARegressor, SAMBAFeatures]),
     x=windows(n_windows=(1, 4), n_chans=(1, 3), n_times=(1, 80)),
     start=st.sampled_from(["solved", "random"]),
-    options=st.fixed_dictionaries(
-        {},
-        optional={
+    options=few(
+        **{
             "batch_size": st.integers(-1, 3) | ODD,
             "max_epochs": st.integers(-1, 2) | ODD,
             "lr": st.sampled_from([1e-3, 0.0, 1e30, "x"]),
@@ -282,16 +287,15 @@ def fitted_estimators_take_any_epochs(kind, x, sfreq, names, kinds, bads, severa
 
 
 @target(
-    10,
+    20,
     x=windows(n_times=(1, 1500)),
     sfreq=st.sampled_from([100.0, 128.0, 250.0, 127.0]),
     marks=st.lists(
         st.tuples(st.floats(-1, 12), st.floats(0, 6), st.sampled_from(["BAD", "x"])),
         max_size=3,
     ),
-    options=st.fixed_dictionaries(
-        {},
-        optional={
+    options=few(
+        **{
             "window_seconds": st.sampled_from([0.5, 1, 2.0, 100, 1e-9]) | ODD,
             "stride_seconds": st.sampled_from([0.5, 1, 2.0, 100, 1e-9]) | ODD,
             "bad": st.sampled_from(["mark", "use", "x", None]),
@@ -312,13 +316,12 @@ def recordings_are_encoded(x, sfreq, marks, options, as_array):
 
 
 @target(
-    8,
+    20,
     x=windows(n_times=(64, 400)),
     kind=st.sampled_from(["network", "aligned", "regressor"]),
     pieces=st.lists(st.integers(0, 90), min_size=1, max_size=12),
-    options=st.fixed_dictionaries(
-        {},
-        optional={
+    options=few(
+        **{
             "hop_seconds": st.sampled_from([0.1, 0.25, 3.0]) | ODD,
             "window_seconds": st.sampled_from([0.5, 1.0, 0.01]) | ODD,
             "sfreq": st.sampled_from([128, 250, 100.5]) | ODD,

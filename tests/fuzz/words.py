@@ -6,6 +6,7 @@ import io
 import shutil
 from unittest import mock
 
+import mne
 import numpy as np
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from braindecode_samba import cli, positions_from_names
 from braindecode_samba.pretraining.config import Config, read_config, shipped_configs
 from braindecode_samba.signals.montages import positions_from_chs_info
 from tests.fuzz.campaign import target
-from tests.fuzz.files import JSON, changed, changed_json, folder, original
+from tests.fuzz.files import JSON, changed, changed_json, decoder, folder, original
 from tests.fuzz.refusals import finite
 from tests.fuzz.signals import ODD
 
@@ -86,6 +87,11 @@ def _made():
         path = where / "recordings" / person / "a.edf"
         path.parent.mkdir(parents=True)
         path.write_bytes(original("edf"))
+    shutil.copytree(decoder(), where / "decoder")
+    noise = 1e-5 * np.random.default_rng(0).standard_normal((3, 128 * 5))
+    info = mne.create_info(["C3", "Cz", "C4"], 128.0, "eeg")
+    good = mne.io.RawArray(noise, info, verbose="error")
+    mne.export.export_raw(where / "good.edf", good, verbose="error")
     config = where / "tiny.json"
     import json
 
@@ -106,7 +112,8 @@ _WORDS = st.sampled_from(
 def command_lines(draw):
     """Draw the words of a command."""
     where = draw(st.just("WHERE"))
-    kind = draw(st.sampled_from(["info", "config", "prepare", "pretrain", "odd"]))
+    kinds = ["info", "config", "prepare", "pretrain", "decode", "decode", "odd"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "odd":
         return draw(st.lists(_WORDS, max_size=4))
     words = [kind]
@@ -119,6 +126,16 @@ def command_lines(draw):
         stores = draw(st.sampled_from(["stores", "nope", "recordings"]))
         words += ["--stores", f"{where}/{stores}", "--output", f"{where}/run"]
         words += ["--max-minutes", draw(_NUMBERS), "--device", "cpu"]
+    if kind == "decode":
+        file = draw(st.sampled_from(["good.edf", "broken/p3/b.edf", "nope", ""]))
+        name = draw(st.sampled_from(["decoder", "decoder", "nope", "stores"]))
+        words += [f"{where}/{file}", "--decoder", f"{where}/{name}"]
+        if draw(st.booleans()):
+            place = draw(st.sampled_from(["run.csv", "run", "no/x.csv", "", "run.png"]))
+            option = draw(st.sampled_from(["--output", "--output", "--figure"]))
+            words += [option, f"{where}/{place}"]
+        if draw(st.booleans()):
+            words += ["--exclude", draw(st.sampled_from(["C3", "x", "", "Cz"]))]
     if kind in ("prepare", "pretrain"):
         words += ["--config", draw(st.sampled_from([f"{where}/tiny.json", "nope"]))]
         more = {
@@ -155,6 +172,8 @@ def commands_end_as_they_say(words, broken, option):
     where = _made()
     for made in ("new", "run", "broken"):
         shutil.rmtree(where / made, ignore_errors=True)
+    for made in where.glob("run*"):
+        made.unlink()
     (where / "broken" / "p3").mkdir(parents=True)
     (where / "broken" / "p3" / "b.edf").write_bytes(broken)
     shutil.copytree(where / "recordings", where / "broken", dirs_exist_ok=True)
