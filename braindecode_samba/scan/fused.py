@@ -19,6 +19,9 @@ from braindecode_samba.scan.shares import Parameters, Places, Share, divide
 from braindecode_samba.scan.threads import run_in_threads
 from braindecode_samba.scan.tiles import State, tile_rows, tile_sizes
 
+# projected values from which a stack takes long: 16 windows of 2 s, or one of 40 s
+_LONG = 2**22
+
 
 def run_fused(p: LayerStack, u: Tensor, state: State) -> tuple[Tensor, State]:
     """Run stacked layers over the next steps of a sequence.
@@ -84,7 +87,8 @@ class _FusedStack(torch.autograd.Function):
                 for share, y, s in zip(
                     shares, ys.of_shares, squares.of_shares, strict=True
                 )
-            ]
+            ],
+            _is_long(u, p),
         )
         y = ys.join()
         # 1 / rms: the factor of a step commutes with the projection
@@ -125,7 +129,8 @@ class _FusedStack(torch.autograd.Function):
                 for share, tiles, du in zip(
                     shares, ctx.tiles, dus.of_shares, strict=True
                 )
-            ]
+            ],
+            _is_long(u, p),
         )
         dconv = torch.zeros_like(dconv_after)
         sums = Parameters(*(torch.zeros_like(t) for t in p))
@@ -136,6 +141,11 @@ class _FusedStack(torch.autograd.Function):
             rows[..., features] += own_dconv[..., :n]
             rows[..., p.d_inner :] += own_dconv[..., n:]
         return dus.join(), *sums, dconv, dscan
+
+
+def _is_long(u: Tensor, p: Parameters) -> bool:
+    """Whether a stack takes some milliseconds, forth on two cores."""
+    return u[..., 0].numel() * p.in_proj.shape[1] >= _LONG
 
 
 def _conv_after(u: Tensor, p: Parameters, before: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Each thread computes on one core.  torch's own threads, those of OpenMP, wait in a loop
 for some milliseconds behind each of its operations, and would take the cores from
-these: they are sent home first.
+these: they are sent home before long tasks.  Before short ones that would not pay: a
+system can take some milliseconds to start them again.
 """
 
 import functools
@@ -26,13 +27,17 @@ _lock = Lock()
 _pools: dict[tuple[int, int], ThreadPoolExecutor | None] = {}
 
 
-def run_in_threads(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+def run_in_threads(
+    tasks: Sequence[Callable[[], Result]], long: bool = False
+) -> list[Result]:
     """Run tasks beside each other, and wait for all.
 
     Parameters
     ----------
     tasks : sequence of callable
         No more than torch has threads. They run without gradients.
+    long : bool
+        Whether each takes more than some milliseconds.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def run_in_threads(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     pool = _pool(len(tasks))
     if pool is None:
         return list(map(run, tasks))
-    for pause in _pauses():
+    for pause in _pauses() if long else ():
         pause(_SOFT)
     return list(pool.map(run, tasks))
 
