@@ -278,6 +278,15 @@ def test_options_of_a_stream_of_another_kind_are_refused(options, words):
     assert is_refusal(caught.value)
 
 
+@pytest.mark.parametrize("name", ["batch_size", "lr"])
+@pytest.mark.parametrize("value", [None, "x", float("nan"), -1])
+def test_settings_of_a_pretraining_are_numbers(name, value):
+    net = SAMBAPretrainer(**TOLD, verbose=0, **{name: value})
+    with pytest.raises((ValueError, TypeError), match=name) as caught:
+        net.fit(X)
+    assert is_refusal(caught.value)
+
+
 @pytest.mark.parametrize("lr", [1.0, 30.0, 1e20])
 def test_a_last_step_that_diverges_is_refused(lr):
     # one step: its loss is that of the start

@@ -9,10 +9,12 @@ What drives a run (schedules, checkpoints, probes) is in
 import math
 import os
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, Self, cast
 
 import numpy as np
 import torch
+from sklearn.utils import check_scalar
 from skorch.callbacks import GradientNormClipping, PassthroughScoring
 from skorch.utils import to_tensor
 from torch import Tensor
@@ -195,6 +197,7 @@ class SAMBAPretrainer(Rebuilder):
             raise TypeError(f"fit knows no {', '.join(fit_params)}")
         if self.device is not None:
             choose_device(self.device)
+        check_scalar(self.batch_size, "batch_size", Integral)
         if valid is None and self.train_split is None:
             check_watchers(self.callbacks, "pass valid= to fit")
         dataset = self.get_dataset(X)
