@@ -276,7 +276,7 @@ def test_misshapen_parameter_is_named(emotiv, name):
 @pytest.mark.parametrize(
     ("positions", "said"),
     [
-        (torch.zeros(13, 3), "14 output channels"),
+        (0.09 * torch.eye(13, 3).sub(0.3).sign(), "14 output channels"),
         (torch.full((14, 3), torch.nan), "NaN"),
         (torch.rand(14, 3) * 100, "metres"),
         (torch.zeros(14, 2), "shape"),

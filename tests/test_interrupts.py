@@ -236,7 +236,8 @@ def test_an_interrupted_push_takes_nothing():
     np.testing.assert_array_equal(stream.push(first)[-1].output, wanted[0])
 
 
-@pytest.mark.parametrize("number", [1, 5, 30, 100, 400, 1000])
+# later calls are made in other threads, or only as long as caches are empty
+@pytest.mark.parametrize("number", [1, 5, 30, 100, 200, 300])
 def test_interrupted_calibration_and_adaptation_change_nothing(number):
     decoder = SAMBAClassifier(**TOLD, random_state=0).fit(X, Y, groups=GROUPS)
     said = decoder.predict_proba(X, groups=GROUPS)
