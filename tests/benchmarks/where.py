@@ -9,6 +9,7 @@ before.
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -24,7 +25,7 @@ from braindecode_samba.nn.mamba import Mamba2
 from braindecode_samba.nn.unet import stretch
 from braindecode_samba.scan.products import multiply
 
-from ._measure import Case, machine, markdown_table
+from ._measure import Case, interleave, machine, markdown_table
 from .subjects import build
 
 # of a recurrence, for each state of a feature: decay, input, output
@@ -84,7 +85,7 @@ def table(batch: int, n_times: int, rounds: int) -> str:
         rows.append(_row(stage.name, flops, _bytes(stage), seconds, least))
         total = [a + b for a, b in zip(total, (*seconds, *least), strict=True)]
     rows.append(_row("sum of these", None, None, total[:2], total[2:]))
-    whole = statistics.median(_times(subject.step, rounds))
+    whole = _median(subject.step, rounds)
     rows.append(["whole step", "", "", f"{1e3 * whole:.1f} in all", "", "", ""])
     header = ["stage", "GFLOP forth", "MB in and out", "forth, ms", "back, ms"]
     return markdown_table([*header, "limit forth", "limit back"], rows)
@@ -198,7 +199,7 @@ def _in_all_threads(function: Callable[[], object], rounds: int) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return statistics.median(_times(function, 20 * rounds)) / threads
+        return _median(function, 20 * rounds) / threads
     finally:
         torch.set_num_threads(threads)
 
@@ -229,14 +230,9 @@ def forth_and_back(stage: Stage, rounds: int) -> tuple[float, float]:
     return statistics.median(forth), statistics.median(back)
 
 
-def _times(function: Callable[[], object], rounds: int) -> list[float]:
-    function()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return times
+def _median(function: Callable[[], object], rounds: int) -> float:
+    """Seconds of a call, the median of some after one that is not timed."""
+    return statistics.median(interleave([function], rounds, math.inf)[0])
 
 
 def _bytes(stage: Stage) -> int:
