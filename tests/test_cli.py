@@ -15,6 +15,7 @@ import time
 
 import mne
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -382,18 +383,31 @@ def test_decoders_begin_with_the_checkpoint(trained):
     assert decoder.fit(X, [0, 1, 0, 1]).predict_proba(X).shape == (4, 2)
 
 
-def test_labels_and_workers_are_taken(stores, folder, tmp_path):
+def test_a_probe_and_workers_are_taken(stores, folder, tmp_path):
     own = write_config(tmp_path / "own.json", corpora={"hands": DOTTED})
     succeed("prepare", folder, "--stores", tmp_path, "--config", own)
-    probe = {"corpus": "hands", "label": "S00[12]", "every": 1}
     steps = {"steps": 1, "batch_size": 8}
-    write_config(own, corpora={"hands": DOTTED}, probe=probe, training=steps)
+    settings = {"corpora": {"hands": DOTTED}, "training": steps}
+    write_config(own, **settings, probe={"every": 1})
     words = options(tmp_path, own, tmp_path / "run", "--workers", 1)
-    # five folds need as many people
-    assert "there are 2 groups: pass at least 5" in fail(1, "pretrain", *words)
-    write_config(own, corpora={"hands": DOTTED}, training=steps)
-    succeed("pretrain", *options(tmp_path, own, tmp_path / "new", "--workers", 1))
-    card = (tmp_path / "new" / "checkpoint" / "README.md").read_text("utf-8")
+    assert "holds no columns of a probe" in fail(1, "pretrain", *words)
+    fields = {
+        "X": np.random.default_rng(0).normal(size=(20, 2, 64)),
+        "y": ["left", "right"] * 10,
+        "subject": np.repeat(["a", "b", "c", "d", "e"], 4),
+        "sfreq": 128.0,
+    }
+    column = tmp_path / "probe" / "noise.npz"
+    column.parent.mkdir()
+    np.savez(column, **fields)
+    assert "noise.npz can't be read: 'names" in fail(1, "pretrain", *words)
+    assert not (tmp_path / "run").exists()
+    np.savez(column, **fields, names=["C3", "C4"])
+    assert "probe_mean 0." in succeed("pretrain", *words)
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["probe_noise"].equals(history["probe_mean"])
+    card = (tmp_path / "run" / "checkpoint" / "README.md").read_text("utf-8")
+    assert "| probe_mean |" in card
     assert "Simulated hands" in card
     assert "Nobody (2026)" in card
 
@@ -459,10 +473,7 @@ def test_shipped_configs_are_printed_with_the_meaning_of_keys(tmp_path):
         ({"masking": {"share": 0.5}}, "masking: unknown are share, known kind"),
         ({"windows": {"sfreq": "high"}}, "windows: "),
         ({"windows": {"unknown": "raise"}}, "windows: unknown are unknown"),
-        (
-            {"probe": {"corpus": "new", "label": "."}},
-            "the probe's corpus 'new' is none of the corpora",
-        ),
+        ({"probe": {"corpus": "new"}}, "has an unknown key 'probe.corpus'"),
     ],
 )
 def test_a_config_that_nobody_can_mean_is_refused(changes, message, tmp_path):

@@ -25,10 +25,11 @@ from skorch.callbacks import Callback, EarlyStopping, ProgressBar
 from torch.optim.lr_scheduler import OneCycleLR
 
 from braindecode_samba.pretraining import (
+    BenchmarkProbe,
     CSVLog,
-    LinearProbe,
     MaskingSchedule,
     OneCycle,
+    ProbeColumn,
     ReconstructionFigure,
     SpatialWeights,
     TrainingCheckpoint,
@@ -311,59 +312,96 @@ def test_the_masking_schedule_moves_training_masks_alone():
     assert np.ptp(net.history[:, "valid_loss"]) < 1e-5
 
 
+def probe_of(X, y, groups=None, scored=None, every=1):
+    return BenchmarkProbe({"kind": ProbeColumn(X, y, groups, scored)}, every=every)
+
+
 def test_the_probe_finds_what_the_features_hold():
     slow = make_windows(20, rates=(4, 8))
     fast = make_windows(20, rates=(16, 24), seed=1)
-    probe = LinearProbe(
-        np.concatenate([slow, fast]), ["slow"] * 20 + ["fast"] * 20, every=2
-    )
+    X, y = np.concatenate([slow, fast]), ["slow"] * 20 + ["fast"] * 20
+    columns = {
+        "rate": ProbeColumn(X, y),
+        "nothing": ProbeColumn(X, np.random.default_rng(0).permutation(y)),
+    }
+    probe = BenchmarkProbe(columns, every=2)
     net = make_net(max_epochs=2, callbacks=[probe]).fit(slow)
 
-    first, second = net.history[:, "probe_auc"]
-    assert first is None
-    assert second > 0.9
+    scores = np.array(
+        net.history[:, ("probe_rate", "probe_nothing", "probe_mean")], object
+    )
+    assert (scores[0] == [None, None, None]).all()
+    assert scores[1, 0] > 0.9
+    assert scores[1, 1] == pytest.approx(0.5, abs=0.25)
+    assert scores[1, 2] == scores[1, :2].mean()
 
 
 def test_the_probe_finds_nothing_where_nothing_is():
     X = make_windows(60)
     y = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], 20))
-    net = make_net(max_epochs=1, callbacks=[LinearProbe(X, y, every=1)]).fit(X[:4])
+    net = make_net(max_epochs=1, callbacks=[probe_of(X, y)]).fit(X[:4])
 
-    assert net.history[-1, "probe_auc"] == pytest.approx(0.5, abs=0.2)
+    assert net.history[-1, "probe_kind"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_the_probe_keeps_groups_together():
     # subjects have a rate of their own, and labels that have nothing to do with it
-    subjects = np.repeat(np.arange(10), 6)
+    subjects = np.repeat(np.arange(10), 9)
     X = np.concatenate(
-        [make_windows(6, rates=(2 * s + 3, 2 * s + 3.1), seed=s) for s in range(10)]
+        [make_windows(9, rates=(2 * s + 3, 2 * s + 3.1), seed=s) for s in range(10)]
     )
     y = np.random.default_rng(1).permutation(np.repeat([0, 1], 5))[subjects]
-    callbacks = [
-        ("leaky", LinearProbe(X, y, every=1)),
-        ("fair", LinearProbe(X, y, groups=subjects, every=1)),
-    ]
-    net = make_net(max_epochs=1, callbacks=callbacks[:1]).fit(X[:4])
-    leaky = net.history[-1, "probe_auc"]
-    net = make_net(max_epochs=1, callbacks=callbacks[1:]).fit(X[:4])
+    columns = {"leaky": ProbeColumn(X, y), "fair": ProbeColumn(X, y, subjects)}
+    net = make_net(max_epochs=1, callbacks=[BenchmarkProbe(columns, every=1)])
+    net.fit(X[:4])
 
-    assert leaky > 0.9
-    assert net.history[-1, "probe_auc"] < leaky - 0.2
+    assert net.history[-1, "probe_leaky"] > 0.9
+    assert net.history[-1, "probe_fair"] < net.history[-1, "probe_leaky"] - 0.2
+
+
+def test_the_probe_scores_whom_it_is_told_to_by_what_the_others_teach():
+    # in those who are scored labels stand the other way round
+    slow, fast = (make_windows(40, rates=r) for r in ((4, 8), (16, 24)))
+    X, y = np.concatenate([slow, fast]), np.repeat(["slow", "fast"], 40)
+    people = np.tile(np.repeat(np.arange(8), 5), 2)
+    scored = people >= 6
+    y = np.where(scored, np.where(y == "slow", "fast", "slow"), y)
+    probe = probe_of(X, y, people, scored)
+    net = make_net(max_epochs=1, callbacks=[probe]).fit(X[:4])
+
+    assert net.history[-1, "probe_kind"] < 0.1
+
+
+def test_the_probe_changes_nothing_of_a_run():
+    X, y = make_windows(20), np.arange(20) % 2
+    with_probe, without = (
+        make_net(max_epochs=2, callbacks=callbacks).fit(X[:8])
+        for callbacks in ([probe_of(X, y)], [])
+    )
+
+    assert with_probe.history[:, "train_loss"] == without.history[:, "train_loss"]
 
 
 @pytest.mark.parametrize(
-    ("y", "groups", "words"),
+    ("y", "groups", "scored", "words"),
     [
-        ([0] * 8, None, "one class"),
-        ([0, 1], None, "2 groups"),
-        ([0, 1] * 4, [0, 1], "inconsistent"),
+        ([0] * 8, None, None, "one class"),
+        ([0, 1], None, None, "2 groups"),
+        ([0, 1] * 4, [0, 1], None, "inconsistent"),
+        ([0, 1] * 4, None, [1] * 7 + [0], "one class"),
+        ([0, 1] * 4, [0] * 8, [1, 1] + [0] * 6, "people belong to one side"),
     ],
 )
-def test_probes_without_classes_or_groups_are_refused(y, groups, words):
-    net = make_net(callbacks=[LinearProbe(make_windows(8), y, groups)])
+def test_probes_without_classes_or_groups_are_refused(y, groups, scored, words):
+    net = make_net(callbacks=[probe_of(make_windows(8), y, groups, scored)])
 
     with pytest.raises(ValueError, match=words):
         net.fit(make_windows(8))
+
+
+def test_a_probe_without_columns_is_refused():
+    with pytest.raises(ValueError, match="there are no columns"):
+        make_net(callbacks=[BenchmarkProbe({})]).fit(make_windows(8))
 
 
 def test_figures_and_weights_are_written_every_few_epochs(tmp_path):

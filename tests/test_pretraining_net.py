@@ -361,12 +361,21 @@ def test_reconstructions_of_several_montages_come_one_by_one(trained):
     assert shapes == [(3, 64), (3, 64), (2, 100)]
 
 
-def test_features_are_statistics_and_keep_the_order_of_windows(trained):
+def test_features_are_log_variances_and_keep_the_order_of_windows(trained):
     X = [make_windows(2, seed=1), make_windows(3, n_times=100, seed=2)]
 
     features = trained.transform(X)
 
-    assert features.shape == (5, 1152)
+    assert features.shape == (5, 4 + 384)  # targets, and the stages behind them
+    x, pos = (
+        torch.stack([item[n] for item in as_dataset(X[0], **MOTOR)])
+        for n in ("x", "pos")
+    )
+    with torch.no_grad():
+        stages = trained.model_.trunk(x, pos)
+    np.testing.assert_allclose(
+        features[:2, -128:], stages.mediator.var(-1, correction=0).log(), atol=1e-3
+    )
     np.testing.assert_allclose(features[2:], trained.transform(X[1]), atol=1e-5)
 
 

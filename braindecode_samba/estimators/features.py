@@ -23,8 +23,11 @@ from braindecode_samba.estimators.base import (
 from braindecode_samba.estimators.running import at_rate, run_in_batches
 from braindecode_samba.estimators.saving import Known, SavedEstimator
 from braindecode_samba.models import SAMBA
-from braindecode_samba.nn.heads import stage_variances
-from braindecode_samba.nn.pooling import log_variance, nine_statistics
+from braindecode_samba.nn.pooling import (
+    all_stage_variances,
+    log_variance,
+    nine_statistics,
+)
 from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.nn.recordings import (
     bad_steps_at_layer,
@@ -189,7 +192,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
 
         def features(**batch: Tensor) -> Tensor:
             if self.layer == ALL_LAYERS:
-                return _all_stages(model, **batch)
+                return all_stage_variances(model.trunk(**batch))
             z = model.encode(**batch, layer=self.layer)
             if self.pooling == "logvar" and z.shape[-1] < 2:
                 raise ValueError(
@@ -319,16 +322,6 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
             parts = [(i, name) for name in _MOMENTS for i in range(n)]
             parts += [(i, name) for i in range(n) for name in _QUANTILES]
         return np.array([f"{self.layer}_{i}_{name}" for i, name in parts], dtype=object)
-
-
-def _all_stages(model: SAMBA, **batch: Tensor) -> Tensor:
-    """Log variances of the spatial embedding and of every deeper stage."""
-    stages = model.trunk(**batch)
-    at_targets = torch.matmul(stages.weights.to(stages.signals.dtype), stages.signals)
-    deeper = stage_variances(
-        stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
-    )
-    return torch.cat([log_variance(at_targets), deeper], dim=1)
 
 
 def _windows_of(

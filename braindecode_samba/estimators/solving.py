@@ -20,7 +20,8 @@ from torch import Tensor
 
 from braindecode_samba.estimators.running import batches_on_device, progress
 from braindecode_samba.models import SAMBA
-from braindecode_samba.nn.heads import ReadingsHead, stage_variances
+from braindecode_samba.nn.heads import ReadingsHead
+from braindecode_samba.nn.pooling import stage_variances
 from braindecode_samba.nn.readings import Reading
 from braindecode_samba.signals.inputs import Windows
 
@@ -133,9 +134,7 @@ def measure_windows(
     for batch in batches_on_device(model, windows, batch_size):
         with torch.no_grad():
             stages = model.trunk(batch["x"], batch["pos"], batch.get("ch_mask"))
-            variances = stage_variances(
-                stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
-            )
+            variances = stage_variances(stages)
             found = head.measures(
                 batch["x"],
                 stages.signals,

@@ -11,8 +11,9 @@ from sklearn.utils import check_scalar
 from torch import Tensor, nn
 
 from braindecode_samba.models.base import PositionedModel, shares_arguments
-from braindecode_samba.nn.heads import ReadingsHead, make_head, stage_variances
+from braindecode_samba.nn.heads import ReadingsHead, make_head
 from braindecode_samba.nn.long import goes_in_pieces, long_window_features
+from braindecode_samba.nn.pooling import stage_variances
 from braindecode_samba.nn.recordings import (
     bad_steps_at_layer,
     encode_in_parts,
@@ -170,9 +171,7 @@ class SAMBA(PositionedModel, EEGModuleMixin, nn.Module):
                 features = long_window_features(self.trunk, self.head, x, pos, ch_mask)
         if features is None:
             stages = self.trunk(x, pos, ch_mask)
-            variances = stage_variances(
-                stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator
-            )
+            variances = stage_variances(stages)
             features = self.head(x, stages.signals, stages.weights, variances, ch_mask)
         if not torch.jit.is_scripting():
             if return_features:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindecode_samba.nn.measures import DECIMATION, WindowMeasures, bandpass_filter
-from braindecode_samba.nn.pooling import log_variance, make_dropout
+from braindecode_samba.nn.pooling import make_dropout
 from braindecode_samba.nn.readings import Readings
 from braindecode_samba.nn.spatial import HEAD_RADIUS
 from braindecode_samba.nn.unet import N_DEEP_FEATURES, N_FEATURES
@@ -26,23 +26,6 @@ _N_DEEP = 32
 # log variances over time of the encoder's three scales and of the mediator
 N_VARIANCES = 2 * N_FEATURES + 2 * N_DEEP_FEATURES
 _MOST_POINTS = 64
-
-
-def stage_variances(x1: Tensor, x2: Tensor, x3: Tensor, mediated: Tensor) -> Tensor:
-    """Log variances over time of the deeper stages, (batch, N_VARIANCES).
-
-    Parameters
-    ----------
-    x1, x2, x3, mediated : Tensor, shape (batch, features, times)
-        Scales of the encoder, and the output of the mediator.
-    """
-    stages = [
-        log_variance(x1),
-        log_variance(x2),
-        log_variance(x3),
-        log_variance(mediated),
-    ]
-    return torch.cat(stages, dim=1)
 
 
 class BandPower(nn.Module):

@@ -6,6 +6,7 @@ What classifies these numbers lives in `braindecode_samba.models`.
 import torch
 from torch import Tensor, nn
 
+from braindecode_samba.nn.trunk import Stages
 from braindecode_samba.scan.traced import is_traced
 
 _SORTED_AT_ONCE = 2**22
@@ -82,3 +83,35 @@ def make_dropout(drop_prob: float) -> nn.Dropout:
 def log_variance(z: Tensor) -> Tensor:
     """Log variance over time of (batch, features, times): (batch, features)."""
     return torch.log(variance(z) + 1e-6)
+
+
+def stage_variances(stages: Stages) -> Tensor:
+    """Log variances over time of the encoder's scales and of the mediator.
+
+    Parameters
+    ----------
+    stages : Stages
+        What `Trunk.forward` gives.
+
+    Returns
+    -------
+    Tensor, shape (batch, 384)
+    """
+    deeper = (stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator)
+    return torch.cat([log_variance(one) for one in deeper], dim=1)
+
+
+def all_stage_variances(stages: Stages) -> Tensor:
+    """Log variances of the spatial embedding, and of all stages behind it.
+
+    Parameters
+    ----------
+    stages : Stages
+        What `Trunk.forward` gives.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_targets + 384)
+    """
+    at_targets = torch.matmul(stages.weights.to(stages.signals.dtype), stages.signals)
+    return torch.cat([log_variance(at_targets), stage_variances(stages)], dim=1)

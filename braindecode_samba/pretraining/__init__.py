@@ -18,10 +18,10 @@ from braindecode_samba.pretraining.masking import (
     temporal_semantic_mask,
 )
 from braindecode_samba.pretraining.net import SAMBAPretrainer
+from braindecode_samba.pretraining.probing import BenchmarkProbe, ProbeColumn
 from braindecode_samba.pretraining.state import has_training_state
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.pretraining.watching import (
-    LinearProbe,
     ReconstructionFigure,
     SpatialWeights,
 )
@@ -29,13 +29,14 @@ from braindecode_samba.signals.broken import RecordingError
 
 __all__ = [
     "AcceleratedPretrainer",
+    "BenchmarkProbe",
     "CSVLog",
     "Corpus",
-    "LinearProbe",
     "Masking",
     "MaskingSchedule",
     "MontageAugmentation",
     "OneCycle",
+    "ProbeColumn",
     "ReconstructionFigure",
     "RecordingError",
     "SAMBAPretrainer",

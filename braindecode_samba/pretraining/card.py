@@ -24,7 +24,7 @@ _CURVE = (
     "valid_time",
     "valid_frequency",
     "valid_envelope",
-    "probe_auc",
+    "probe_mean",
 )
 
 

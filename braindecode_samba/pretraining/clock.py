@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from braindecode_samba.pretraining.state import count_batches, save_training_state
 
-_TOLD = ("train_loss", "valid_loss", "valid_time", "probe_auc")
+_TOLD = ("train_loss", "valid_loss", "valid_time", "probe_mean")
 
 
 @dataclass(eq=False, repr=False)

@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,6 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from braindecode_samba._paths import data_folder
@@ -102,11 +101,14 @@ class TrainingConfig(_Part):
 
 
 class ProbeConfig(_Part):
-    """Labels to watch during training."""
+    """What frozen features are worth, watched during training."""
 
-    corpus: str = Field(description="which one")
-    subjects: list[str] = Field(default=[".*"], description="whose recordings")
-    label: str = Field(description="regular expression on file names that gives labels")
+    folder: str = Field(
+        default="probe",
+        description="files NAME.npz below the folder of stores, with X (windows, "
+        "channels, times), y, subject, names, sfreq and, if some are scored alone, "
+        "scored",
+    )
     every: int = Field(default=5, ge=1, description="epochs from one score to the next")
 
 
@@ -152,7 +154,9 @@ class Config(_Part):
     training: TrainingConfig = Field(
         default=TrainingConfig(), description="how long and how fast to train"
     )
-    probe: ProbeConfig | None = Field(default=None, description="labels to watch")
+    probe: ProbeConfig | None = Field(
+        default=None, description="labels to watch; by default none"
+    )
 
     @field_validator(*_ARGUMENTS_OF)
     @classmethod
@@ -171,15 +175,6 @@ class Config(_Part):
             except TypeError as error:
                 raise ValueError(str(error)) from None
         return given
-
-    @model_validator(mode="after")
-    def _know_corpus(self) -> Self:
-        if self.probe is not None and self.probe.corpus not in self.corpora:
-            raise ValueError(
-                f"the probe's corpus {self.probe.corpus!r} is none of the corpora "
-                f"{', '.join(self.corpora)}"
-            )
-        return self
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from braindecode_samba.estimators.interrupts import Interruptible
 from braindecode_samba.models import SAMBAReconstructor
-from braindecode_samba.nn.pooling import nine_statistics
+from braindecode_samba.nn.pooling import all_stage_variances
 from braindecode_samba.pretraining.batches import (
     LengthBatchSampler,
     collate,
@@ -106,22 +106,22 @@ class Rebuilder(Interruptible):
         return {**batch, "mask": mask}
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Compute features: the nine statistics of the last stage of the encoder.
+        """Compute features: the log variances of all stages.
 
         Parameters
         ----------
         X : array-like, mne.Epochs, windows of braindecode, list of these, or Dataset
-            Windows of at least 16 samples at the model's rate.
+            Windows.
 
         Returns
         -------
-        ndarray of float32, shape (n_windows, 1152)
-            One row a window, see `braindecode_samba.nn.nine_statistics`.
+        ndarray of float32, shape (n_windows, n_targets + 384)
+            One row a window, as `SAMBAFeatures` gives them.
         """
 
         def describe(batch: dict[str, Tensor]) -> Tensor:
             x, pos, ch_mask = batch["x"], batch["pos"], batch["ch_mask"]
-            return nine_statistics(self.model_.trunk.encode(x, pos, ch_mask, "pool3"))
+            return all_stage_variances(self.model_.trunk(x, pos, ch_mask))
 
         return np.stack(list(self._run(X, describe)))
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import math
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,15 @@ from braindecode_samba.pretraining.clock import Clock
 from braindecode_samba.pretraining.config import (
     Config,
     ConfigError,
-    ProbeConfig,
     TrainingConfig,
-    is_chosen,
 )
 from braindecode_samba.pretraining.corpora import Corpus
 from braindecode_samba.pretraining.net import SAMBAPretrainer
 from braindecode_samba.pretraining.preparing import read_stores
+from braindecode_samba.pretraining.probing import BenchmarkProbe, read_columns
 from braindecode_samba.pretraining.state import has_training_state
 from braindecode_samba.pretraining.store import WindowStore
 from braindecode_samba.pretraining.watching import (
-    LinearProbe,
     ReconstructionFigure,
     SpatialWeights,
 )
@@ -110,7 +107,8 @@ def pretrain(
     clock = Clock(state, max_minutes)
     callbacks: list[Callback] = [OneCycle(**config.one_cycle)]
     if config.probe is not None:
-        callbacks.append(_make_probe(config.probe, stores))
+        columns = read_columns(stores / config.probe.folder)
+        callbacks.append(BenchmarkProbe(columns, every=config.probe.every))
     callbacks += [
         ReconstructionFigure(output / "figures"),
         SpatialWeights(output / "spatial"),
@@ -160,24 +158,6 @@ def _plan(corpus: _Excerpt, training: TrainingConfig) -> int:
     drawn = math.ceil(training.steps / epochs) * training.batch_size
     corpus.most = min(drawn, n_windows)
     return epochs
-
-
-def _make_probe(probe: ProbeConfig, stores: Path) -> LinearProbe:
-    """Build the callback that scores labels, which are parts of file names."""
-    store = WindowStore(stores / probe.corpus)
-    chosen = [one for one in store.subjects if is_chosen(one, probe.subjects)]
-    store = WindowStore(stores / probe.corpus, chosen)
-    labels, groups = [], []
-    for recording in store.recordings:
-        match = re.search(probe.label, recording.source)
-        if match is None:
-            raise ConfigError(
-                f"the probe's {probe.label!r} is not in {recording.source}"
-            )
-        label = match[1] if match.re.groups else match[0]
-        labels += [label] * recording.n_windows
-        groups += [recording.subject] * recording.n_windows
-    return LinearProbe(store, np.array(labels), groups, every=probe.every)
 
 
 def _make_net(

@@ -15,6 +15,10 @@ change within a recording, each recording is whitened without labels (``--readin
 centred``: features less their mean over the recording; ``plain``: neither). Scores are
 means over people, with the standard error over people; ``--per-person 16`` takes that
 many windows of each person and label, which makes a table in some minutes.
+
+``--share 0.1`` learns from a tenth of the people, drawn anew for each seed, by networks
+alone and one penalty. ``--write STORES/probe`` writes the columns for a pretraining
+whose config has ``"probe": {"every": 1}``, and scores nothing.
 """
 
 import argparse
@@ -37,6 +41,7 @@ from sklearn.preprocessing import StandardScaler
 from trials_and_methods import fill_table
 
 from braindecode_samba import RecordingAligner, SAMBAFeatures
+from braindecode_samba._paths import whole_file
 from braindecode_samba.evaluation import checkpoint_digest
 from braindecode_samba.pretraining.config import is_chosen
 
@@ -45,6 +50,7 @@ READINGS = ("aligned", "centred", "plain")
 CLASSICAL = {"bandpower": make_band_power, "tangent": make_tangent}
 RANDOM = "random"
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+FEW_STRENGTHS = (1e-2,)  # few people leave nobody to choose one on
 
 
 # %%
@@ -70,9 +76,24 @@ def thin(column, most):
             rows = np.flatnonzero((column.subject == one) & (column.y == label))
             some = np.linspace(0, len(rows) - 1, min(most, len(rows)))
             kept.append(rows[some.round().astype(int)])
-    rows = np.sort(np.concatenate(kept))
+    return select(column, np.sort(np.concatenate(kept)))
+
+
+def select(column, rows):
+    """Column of some windows."""
     own = ("X", "y", "subject", "recording", "fold")
     return replace(column, **{name: getattr(column, name)[rows] for name in own})
+
+
+def draw_people(subject, y, share, seed):
+    """Draw a share of the people, at least one of each label that people have."""
+    rng, drawn = np.random.default_rng(seed), []
+    labels = {one: tuple(np.unique(y[subject == one])) for one in np.unique(subject)}
+    for kind in sorted(set(labels.values())):
+        people = [one for one, its in labels.items() if its == kind]
+        count = max(1, round(share * len(people)))
+        drawn += rng.choice(people, count, replace=False).tolist()
+    return drawn
 
 
 def develop(folder, name, most, data_path=None, sets=None):
@@ -110,7 +131,7 @@ def read_with(X, *, reader, recording):
     return values if recording is None else centre(values, recording)
 
 
-def make(name, method, column, seed, reading):
+def make(name, method, column, seed, reading, strengths=STRENGTHS):
     """Estimator of a row, not fitted."""
     kind = KINDS[name]
     if method in CLASSICAL:
@@ -125,7 +146,7 @@ def make(name, method, column, seed, reading):
         )
         models = [
             LogisticRegression(C=C, class_weight="balanced", max_iter=2000)
-            for C in STRENGTHS
+            for C in strengths
         ]
         probe = ChosenOnPersons([reader], [StandardScaler()], models, kind.score)
     whose = column.recording if kind.whitened and reading == "centred" else None
@@ -137,19 +158,31 @@ def make(name, method, column, seed, reading):
     return probe if method == "tangent" else probe.set_params(readers=readers)
 
 
-def score_row(column, method, seed, reading, data, weights, *, most, folder):
+def signals(name, column, reading):
+    """Windows as they are read: whitened by recording, or as they are."""
+    if KINDS[name].whitened and reading == "aligned":
+        return RecordingAligner().fit_transform(column.X, groups=column.recording)
+    return column.X
+
+
+def score_row(column, method, seed, reading, data, weights, share=1.0, *, most, folder):
     """Score each person of a column; data and weights name the row."""
     name, column = column, develop(folder / "columns", column, most)
-    unfitted = make(name, method, column, seed, reading)
-    X = column.X
-    if KINDS[name].whitened and reading == "aligned":
-        X = RecordingAligner().fit_transform(X, groups=column.recording)
-    read, rows = unfitted.read(X), []
+    strengths = STRENGTHS if share == 1 else FEW_STRENGTHS
+    unfitted = make(name, method, column, seed, reading, strengths)
+    read, rows = unfitted.read(signals(name, column, reading)), []
     for fold in np.unique(column.fold[column.fold != TRAINED_ON]):
         test = column.fold == fold
-        evidence = ask_other(clone(unfitted), column, test, read)
+        kept = np.ones(len(test), bool)
+        if share < 1:
+            drawn = draw_people(column.subject[~test], column.y[~test], share, seed)
+            kept = test | np.isin(column.subject, drawn)
+        some, test = select(column, kept), test[kept]
+        evidence = ask_other(
+            clone(unfitted), some, test, [values[kept] for values in read]
+        )
         scores = score_people(
-            KINDS[name].score, column.y[test], evidence, column.subject[test]
+            KINDS[name].score, some.y[test], evidence, some.subject[test]
         )
         rows += [{"subject": str(one), "score": two} for one, two in scores.items()]
     return rows
@@ -167,15 +200,42 @@ def list_rows(options, folder):
         most = options.per_person
         data = develop(folder / "columns", name, most, options.data_path, options.sets)
         hashed = digest(data)
-        for method in (*options.checkpoints, RANDOM, *CLASSICAL):
-            drawn = method == RANDOM
+        for method in methods_of(options):
+            drawn = method == RANDOM or options.share < 1
             for seed in options.seeds if drawn else options.seeds[:1]:
                 trained = method not in (RANDOM, *CLASSICAL)
                 weights = checkpoint_digest(method) if trained else "none"
                 row = {"column": name, "method": method, "seed": seed}
                 told = {"reading": options.reading, "data": hashed, "weights": weights}
-                rows.append(row | told)
+                few = {"share": options.share} if options.share < 1 else {}
+                rows.append(row | told | few)
     return rows
+
+
+def methods_of(options):
+    """Name the rows of the table."""
+    classical = CLASSICAL if options.share == 1 else {}
+    return [*options.checkpoints, RANDOM, *classical]
+
+
+def write_columns(options, folder):
+    """Write the columns for the probe of a pretraining."""
+    options.write.mkdir(parents=True, exist_ok=True)
+    for name in options.columns:
+        most, data_path = options.per_person, options.data_path
+        column = develop(folder / "columns", name, most, data_path, options.sets)
+        fields = {
+            "X": signals(name, column, options.reading).astype(np.float32),
+            "y": column.y,
+            "subject": column.subject,
+            "names": column.names,
+            "sfreq": column.sfreq,
+        }
+        if (column.fold == TRAINED_ON).any():  # else all are scored, in folds
+            fields["scored"] = column.fold != TRAINED_ON
+        with whole_file(options.write / f"{name}.npz") as file:
+            np.savez_compressed(file, **fields)
+        print(f"{name}: {len(column.y)} windows, {len(set(column.subject))} people")
 
 
 def means_and_errors(people):
@@ -215,17 +275,21 @@ def main(arguments=None):
     add("--reading", choices=READINGS, default="aligned")
     add("--per-person", type=int, help="windows of each person and label; all")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of random weights")
+    add("--share", type=float, default=1.0, help="of people who are learnt from")
+    add("--write", type=Path, help="folder of columns for a probe")
     add("--data-path", type=Path, default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
     add("--sets", type=Path, help="folder of sets that were cut before")
     add("--output", type=Path, default=Path("results"), help="folder of the table")
     add("--n-jobs", type=int, default=1, help="rows at a time")
     options = parser.parse_args(arguments)
     folder = options.output.resolve()
+    if options.write is not None:
+        write_columns(options, folder)
+        return
     rows = list_rows(options, folder)
     score = functools.partial(score_row, most=options.per_person, folder=folder)
     scores = fill_table(options.output / "rows", rows, score, options.n_jobs)
-    methods = [*options.checkpoints, RANDOM, *CLASSICAL]
-    print(tabulate(scores, options.columns, methods))
+    print(tabulate(scores, options.columns, methods_of(options)))
 
 
 if __name__ == "__main__":
