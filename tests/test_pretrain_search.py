@@ -222,3 +222,47 @@ def test_features_are_those_of_the_weights(weights):
         for name in ("views", "reconstruction")
     ]
     assert np.abs(found[0] - found[1]).max() > 0.01
+
+
+def make_column(load, **changes):
+    """Four people, two recordings of 2 windows of 1 s each."""
+    columns = load("paradigm_columns")
+    fields = {
+        "X": np.arange(16.0 * 2 * 8).reshape(16, 2, 8),
+        "y": np.tile(["a", "a", "b", "b"], 4),
+        "subject": np.repeat(["p", "q", "r", "s"], 4),
+        "recording": np.repeat(["p", "q", "r", "s"], 4),
+        "fold": np.zeros(16, int),
+        "names": np.array(["C3", "C4"]),
+        "sfreq": 8.0,
+    }
+    return columns.Column(**(fields | changes))
+
+
+def test_windows_are_joined_within_a_recording_and_a_label(load):
+    column = make_column(load)
+    longer = load("feature_columns").lengthen(column, 2.0)
+    assert longer.X.shape == (8, 2, 16)
+    assert longer.y.tolist() == ["a", "b"] * 4
+    expected = np.concatenate([column.X[2], column.X[3]], axis=1)
+    np.testing.assert_array_equal(longer.X[1], expected)
+    shorter = load("feature_columns").lengthen(column, 0.5)
+    assert shorter.X.shape == (32, 2, 4)
+    np.testing.assert_array_equal(shorter.X[1], column.X[0][:, 4:])
+
+
+def test_who_it_is_is_asked_of_the_second_half(load):
+    column = load("feature_columns").by_person(make_column(load))
+    assert column.y.tolist() == column.subject.tolist()
+    assert column.fold.tolist() == [-1, -1, 0, 0] * 4
+
+
+def test_a_share_of_people_holds_every_label(load):
+    subject = np.repeat([f"s{one:02d}" for one in range(20)], 2)
+    y = np.repeat(["ill", "well"], [34, 6])
+    draw = load("feature_columns").draw_people
+    drawn = draw(subject, y, 0.1, seed=0)
+    assert len(drawn) == 3
+    assert len({one for one in drawn if one >= "s17"}) == 1
+    assert drawn == draw(subject, y, 0.1, seed=0)
+    assert drawn != draw(subject, y, 0.1, seed=1)

@@ -17,8 +17,10 @@ means over people, with the standard error over people; ``--per-person 16`` take
 many windows of each person and label, which makes a table in some minutes.
 
 ``--share 0.1`` learns from a tenth of the people, drawn anew for each seed, by networks
-alone and one penalty. ``--write STORES/probe`` writes the columns for a pretraining
-whose config has ``"probe": {"every": 1}``, and scores nothing.
+alone and one penalty. ``--seconds 10`` joins windows of one state and cuts longer ones.
+``--asked person`` asks who somebody is, from the first half of everybody's windows for
+the second. ``--write STORES/probe`` writes the columns for a pretraining whose config
+has ``"probe": {"every": 1}``, and scores nothing.
 """
 
 import argparse
@@ -31,10 +33,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from evaluate_paradigms import ask_other, digest
-from paradigm_columns import KINDS, TRAINED_ON, read_column
+from feature_columns import by_person, develop, draw_people, lengthen, select
+from paradigm_columns import KINDS, TRAINED_ON
 from paradigm_methods import ChosenOnPersons, make_band_power, make_tangent
 from paradigm_scores import score_people
-from pretrain_windows import CORPORA
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -43,67 +45,15 @@ from trials_and_methods import fill_table
 from braindecode_samba import RecordingAligner, SAMBAFeatures
 from braindecode_samba._paths import whole_file
 from braindecode_samba.evaluation import checkpoint_digest
-from braindecode_samba.pretraining.config import is_chosen
 
 COLUMNS = [name for name in KINDS if not name.startswith("sim")]
 READINGS = ("aligned", "centred", "plain")
 CLASSICAL = {"bandpower": make_band_power, "tangent": make_tangent}
 RANDOM = "random"
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
-FEW_STRENGTHS = (1e-2,)  # few people leave nobody to choose one on
-
-
-# %%
-# Who is scored
-# -------------
-
-
-# the other columns say it themselves
-SCORED = {
-    "kalunga": CORPORA["kalunga"]["scored"],
-    "graz_2b": ["B04", "B05"],
-    "eyes": CORPORA["guinea_bissau"]["scored"],
-    "diagnosis": CORPORA["guinea_bissau"]["scored"],
-    "adhd": CORPORA["adhd"]["scored"],
-}
-
-
-def thin(column, most):
-    """At most so many windows of each person and label, evenly over the recording."""
-    kept = []
-    for one in np.unique(column.subject):
-        for label in np.unique(column.y):
-            rows = np.flatnonzero((column.subject == one) & (column.y == label))
-            some = np.linspace(0, len(rows) - 1, min(most, len(rows)))
-            kept.append(rows[some.round().astype(int)])
-    return select(column, np.sort(np.concatenate(kept)))
-
-
-def select(column, rows):
-    """Column of some windows."""
-    own = ("X", "y", "subject", "recording", "fold")
-    return replace(column, **{name: getattr(column, name)[rows] for name in own})
-
-
-def draw_people(subject, y, share, seed):
-    """Draw a share of the people, at least one of each label that people have."""
-    rng, drawn = np.random.default_rng(seed), []
-    labels = {one: tuple(np.unique(y[subject == one])) for one in np.unique(subject)}
-    for kind in sorted(set(labels.values())):
-        people = [one for one, its in labels.items() if its == kind]
-        count = max(1, round(share * len(people)))
-        drawn += rng.choice(people, count, replace=False).tolist()
-    return drawn
-
-
-def develop(folder, name, most, data_path=None, sets=None):
-    """Column whose people for development are scored by what the others teach."""
-    column = read_column(folder, name, data_path, sets)
-    if name in SCORED:
-        scored = [is_chosen(one, SCORED[name]) for one in column.subject]
-        fold = np.where(scored, 0, TRAINED_ON)
-        column = replace(column, fold=fold)
-    return thin(column, most) if most else column
+ONE_STRENGTH = (1e-2,)  # where there are no people to choose one on
+# what a row says if it is not as usual
+UNUSUAL = {"share": 1.0, "seconds": None, "asked": "label"}
 
 
 # %%
@@ -165,12 +115,20 @@ def signals(name, column, reading):
     return column.X
 
 
-def score_row(column, method, seed, reading, data, weights, share=1.0, *, most, folder):
+def score_row(column, method, seed, reading, data, weights, *, most, folder, **unusual):
     """Score each person of a column; data and weights name the row."""
-    name, column = column, develop(folder / "columns", column, most)
-    strengths = STRENGTHS if share == 1 else FEW_STRENGTHS
+    name, told = column, UNUSUAL | unusual
+    column = develop(folder / "columns", name, most)
+    column = replace(column, X=signals(name, column, reading))
+    if told["seconds"]:
+        column = lengthen(column, told["seconds"])
+    if told["asked"] == "person":
+        column = by_person(column)
+    share = told["share"]
+    alone = share < 1 or told["asked"] == "person"
+    strengths = ONE_STRENGTH if alone else STRENGTHS
     unfitted = make(name, method, column, seed, reading, strengths)
-    read, rows = unfitted.read(signals(name, column, reading)), []
+    read, rows = unfitted.read(column.X), []
     for fold in np.unique(column.fold[column.fold != TRAINED_ON]):
         test = column.fold == fold
         kept = np.ones(len(test), bool)
@@ -181,9 +139,13 @@ def score_row(column, method, seed, reading, data, weights, share=1.0, *, most, 
         evidence = ask_other(
             clone(unfitted), some, test, [values[kept] for values in read]
         )
-        scores = score_people(
-            KINDS[name].score, some.y[test], evidence, some.subject[test]
-        )
+        if told["asked"] == "person":
+            hit = np.unique(some.y[~test])[evidence.argmax(axis=1)] == some.y[test]
+            scores = pd.Series(hit).groupby(some.subject[test]).mean()
+        else:
+            scores = score_people(
+                KINDS[name].score, some.y[test], evidence, some.subject[test]
+            )
         rows += [{"subject": str(one), "score": two} for one, two in scores.items()]
     return rows
 
@@ -207,14 +169,20 @@ def list_rows(options, folder):
                 weights = checkpoint_digest(method) if trained else "none"
                 row = {"column": name, "method": method, "seed": seed}
                 told = {"reading": options.reading, "data": hashed, "weights": weights}
-                few = {"share": options.share} if options.share < 1 else {}
-                rows.append(row | told | few)
+                rows.append(row | told | unusual(options))
     return rows
 
 
+def unusual(options):
+    """Say what the rows do that is not as usual."""
+    told = {name: getattr(options, name) for name in UNUSUAL}
+    return {name: value for name, value in told.items() if value != UNUSUAL[name]}
+
+
 def methods_of(options):
-    """Name the rows of the table."""
-    classical = CLASSICAL if options.share == 1 else {}
+    """Name the rows of the table; classical ones choose on people."""
+    chosen = options.share == 1 and options.asked == "label"
+    classical = CLASSICAL if chosen else {}
     return [*options.checkpoints, RANDOM, *classical]
 
 
@@ -276,6 +244,8 @@ def main(arguments=None):
     add("--per-person", type=int, help="windows of each person and label; all")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of random weights")
     add("--share", type=float, default=1.0, help="of people who are learnt from")
+    add("--seconds", type=float, help="length of windows; that of the column")
+    add("--asked", choices=("label", "person"), default="label")
     add("--write", type=Path, help="folder of columns for a probe")
     add("--data-path", type=Path, default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
     add("--sets", type=Path, help="folder of sets that were cut before")
