@@ -1,4 +1,4 @@
-"""Columns of `evaluate_features.py`: who teaches, who is scored, how windows are cut."""
+"""Columns of `evaluate_features.py`: who teaches, who is scored, which windows."""
 
 from dataclasses import replace
 
