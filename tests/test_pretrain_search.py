@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from braindecode_samba import SAMBAFeatures, SAMBAReconstructor
 from braindecode_samba.pretraining.config import is_chosen
@@ -82,6 +83,21 @@ def test_cards_name_people_who_may_be_trained_on(load, name):
     assert all(is_chosen(one, allowed) for one in named)
 
 
+def test_samba_labels_learnt_from_people_whose_labels_may_be_learnt(load):
+    folder = CHECKPOINTS / "samba-labels"
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    people = config["pretraining"]["people"]
+    corpora = load("pretrain_windows").CORPORA
+    counts = {name: len(one) for name, one in people.items()}
+    told = {"eegmmidb": 58, "eegmat": 12, "guinea_bissau": 40, "adhd": 48, "kalunga": 6}
+    assert counts == told
+    card = " ".join((folder / "README.md").read_text("utf-8").split())
+    for name, corpus in corpora.items():
+        assert all(is_chosen(one, corpus["learnt"]) for one in people[name])
+        for words in (corpus["licence"], corpus["attribution"][:40], people[name][0]):
+            assert words in card
+
+
 def test_laboratories_are_drawn_by_the_root_of_their_size(windows):
     generator = torch.Generator().manual_seed(0)
     rows = windows.draw(4000, generator)
@@ -96,7 +112,8 @@ def test_laboratories_are_drawn_by_the_root_of_their_size(windows):
 def test_views_are_of_electrodes_that_are_there(objectives, windows):
     rows = torch.arange(len(windows.X))
     batch = objectives.view(windows, rows, torch.Generator().manual_seed(0))
-    assert batch.x.shape == (80, 5, objectives.N_TIMES)
+    # as they are, and whitened
+    assert batch.x.shape == (2 * 80, 5, objectives.N_TIMES)
     there = windows.present[windows.laboratory]
     assert not (batch.ch_mask & ~there).any()
     assert (batch.ch_mask.sum(1) >= objectives.FEWEST).all()
@@ -120,9 +137,28 @@ def test_classes_are_numbered_within_their_task(windows):
         "one 1": ["x", "y"],
         "other 0": ["c", "d"],
     }
-    assert (windows.labels[:40, 2] == -1).all()
+    assert windows.n_classes == [2, 2, 2, 4, 4]
+    assert (windows.labels[:80, 2] == -1).all()
     assert windows.labels[:4, 0].tolist() == [0, 1, 0, 1]
-    assert windows.labels[40:44].tolist() == [[-1, -1, 0], [-1, -1, 1]] * 2
+    assert windows.labels[80:84, :3].tolist() == [[-1, -1, 0], [-1, -1, 1]] * 2
+    # the whitened half of a laboratory has the same labels and people
+    assert torch.equal(windows.labels[:40], windows.labels[40:80])
+
+
+def test_people_are_tasks_behind_those_of_labels(windows):
+    one, other = windows.labels[:, 3], windows.labels[:, 4]
+    assert one[:40:10].tolist() == [0, 1, 2, 3]
+    assert (one[80:] == -1).all()
+    assert (other[:80] == -1).all()
+    assert other[80:].unique().tolist() == [0, 1, 2, 3]
+
+
+def test_windows_come_as_they_are_and_whitened(load, objectives):
+    noise = load("pretrain_search").noise()
+    noise["one"]["white"] = -noise["one"]["X"]
+    joined = objectives.join_windows(noise, torch.device("cpu"))
+    assert torch.equal(joined.X[:40], -joined.X[40:80])
+    assert torch.equal(joined.X[80:120], joined.X[120:])
 
 
 # objectives
@@ -138,13 +174,13 @@ def test_embeddings_that_collapse_cost_more_than_isotropic_ones(objectives):
     assert isotropic < 0.1 < collapsed
 
 
-@pytest.mark.parametrize("recipe", ["all", "spectra", "views", "labels"])
+@pytest.mark.parametrize("recipe", ["all", "spectra", "views", "labels+people"])
 def test_every_part_reaches_the_trunk(objectives, windows, recipe):
     torch.manual_seed(0)
     model = SAMBAReconstructor()
     asked = objectives.RECIPES[recipe]
     passage = objectives.Passage(model, asked.loss is not None)
-    objective = objectives.Objective(passage, asked, windows.tasks)
+    objective = objectives.Objective(passage, asked, windows)
     generator = torch.Generator().manual_seed(0)
     parts = objective(windows, windows.draw(8, generator), generator)
     for name, value in parts.items():
@@ -173,14 +209,20 @@ def test_weights_tell_how_they_were_made(weights):
 
 
 def test_recipes_start_from_the_same_weights(weights):
-    model = SAMBAReconstructor.from_pretrained(weights / "views-0", verbose=False)
     torch.manual_seed(0)
-    start = SAMBAReconstructor()
-    # nobody asked the decoder for anything
-    assert torch.equal(model.decoder.conv1.weight, start.decoder.conv1.weight)
-    assert not torch.equal(
-        model.trunk.encoder.conv2.weight, start.trunk.encoder.conv2.weight
+    start = SAMBAReconstructor().trunk.encoder.conv2.weight
+    rebuilt, views = (
+        load_file(weights / f"{name}-0" / "model.safetensors")
+        for name in ("reconstruction", "views")
     )
+    for one in (rebuilt, views):
+        # three steps at the beginning of the warm-up
+        found = one["trunk.encoder.conv2.weight"]
+        assert not torch.equal(found, start)
+        torch.testing.assert_close(found, start, atol=0.01, rtol=0)
+    # a decoder that nobody asked for anything is not kept
+    assert any(name.startswith("decoder") for name in rebuilt)
+    assert not any(name.startswith("decoder") for name in views)
 
 
 def test_features_of_weights_and_their_table(load, weights, tmp_path, capsys):

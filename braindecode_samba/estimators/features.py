@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -57,8 +58,10 @@ _POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 class SAMBAFeatures(TransformerMixin, SavedEstimator):
     """Turn windows of EEG into features: statistics over time of layers of SAMBA.
 
-    As it comes: the log variances of all stages of the pretrained `samba-e`. The
-    published probe is ``layer="pool3", pooling="statistics"``.
+    As it comes: the log variances of all stages of `samba-labels`, which has learnt
+    labels of public data sets: its card says whose, and these people are not for
+    scores. `samba-e` has seen no labels. The published probe is
+    ``checkpoint="samba-e", layer="pool3", pooling="statistics"``.
 
     Parameters
     ----------
@@ -107,6 +110,7 @@ class SAMBAFeatures(TransformerMixin, SavedEstimator):
     layer: str = ALL_LAYERS
     pooling: str = "logvar"
     model: SAMBA | None = None
+    checkpoint: str | os.PathLike[str] | None = "samba-labels"
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of scikit-learn: features are float32 whatever comes in."""

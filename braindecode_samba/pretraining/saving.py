@@ -10,12 +10,12 @@ from typing import Any
 
 from braindecode_samba.checkpoints.files import WEIGHTS
 from braindecode_samba.checkpoints.saving import save_model
-from braindecode_samba.models import SAMBAReconstructor
+from braindecode_samba.models import SAMBA, SAMBAReconstructor
 
 
 def write_checkpoint(
     path: str | os.PathLike[str],
-    model: SAMBAReconstructor,
+    model: SAMBA | SAMBAReconstructor,
     pretraining: Mapping[str, Any],
     card: str,
 ) -> Path:
@@ -26,8 +26,8 @@ def write_checkpoint(
     path : str or path-like
         The folder. An earlier checkpoint there is replaced; anything else is left
         alone.
-    model : SAMBAReconstructor
-        The network.
+    model : SAMBAReconstructor or SAMBA
+        The network, or that without a decoder.
     pretraining : mapping
         How it was trained, for JSON.
     card : str

@@ -20,7 +20,8 @@ over people: of the AUC of their windows (balanced accuracy where there are four
 classes, Pearson's r where the target is a number), or, for a diagnosis, of the share of
 people with the other label who are ranked on the right side by the mean probability of
 their windows, which is the AUC over people. Rows that are finished are not repeated;
-``--table`` prints what there is and computes nothing.
+``--table`` prints what there is and computes nothing. ``--develop`` scores people for
+development alone, whom no checkpoint saw, and has a row for SAMBA from samba-labels.
 """
 
 import argparse
@@ -31,6 +32,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from feature_columns import develop
 from paradigm_columns import KINDS, TRAINED_ON, read_column
 from paradigm_methods import METHODS
 from paradigm_scores import is_number, score_people
@@ -44,7 +46,11 @@ from braindecode_samba.evaluation import (
     estimator_digest,
 )
 
-SAMBAS = {"samba": "SAMBA as it comes", "samba-random": "SAMBA with random weights"}
+SAMBAS = {
+    "samba": "SAMBA as it comes",
+    "samba-random": "SAMBA with random weights",
+    "samba-labels": "SAMBA from samba-labels",
+}
 TITLES = SAMBAS | {name: method.title for name, method in METHODS.items()}
 
 # %%
@@ -55,12 +61,12 @@ TITLES = SAMBAS | {name: method.title for name, method in METHODS.items()}
 def make_samba(method, column, seed):
     """SAMBA, told nothing but channels and rate."""
     kind = SAMBARegressor if is_number(column.y) else SAMBAClassifier
-    random = {"checkpoint": None, "random_state": seed}
-    return kind(
-        ch_names=column.names.tolist(),
-        sfreq=column.sfreq,
-        **(random if method == "samba-random" else {}),
-    )
+    weights = {
+        "samba": {},
+        "samba-random": {"checkpoint": None, "random_state": seed},
+        "samba-labels": {"checkpoint": "samba-labels"},
+    }
+    return kind(ch_names=column.names.tolist(), sfreq=column.sfreq, **weights[method])
 
 
 def make(name, method, column, seed):
@@ -122,9 +128,9 @@ def decode(name, method, column, seed):
     return found
 
 
-def score_row(column, method, seed, data, estimator, weights, *, folder):
+def score_row(column, method, seed, data, estimator, weights, *, folder, read):
     """Score each person of a column; data, estimator and weights name the row."""
-    read = read_column(folder, column)
+    read = read(folder, column)
     evidence = decode(column, method, read, seed)
     scored = read.fold != TRAINED_ON
     scores = score_people(
@@ -146,11 +152,17 @@ def digest(column):
     return hashed.hexdigest()[:12]
 
 
+def reader(options):
+    """Choose what reads columns: with all their folds, or people for development."""
+    return develop if options.develop else read_column
+
+
 def list_rows(options, folder):
     """List the settings of all rows that were asked for and make sense."""
     rows = []
     for name in options.columns:
-        column = read_column(folder, name, options.data_path, options.sets)
+        sources = {"data_path": options.data_path, "sets": options.sets}
+        column = reader(options)(folder, name, **sources)
         data = digest(column)
         for method in (one for one in options.methods if can(one, name)):
             for seed in options.seeds if drawn(method) else options.seeds[:1]:
@@ -225,9 +237,13 @@ def parse(arguments=None):
     add("--data-path", type=Path, default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
     add("--sets", type=Path, help="folder of sets that were cut before")
     add("--output", type=Path, default=Path("results"), help="folder of the table")
+    add("--develop", action="store_true", help="score whom no checkpoint saw")
     add("--table", action="store_true", help="print what is finished, compute nothing")
     add("--n-jobs", type=int, default=1, help="rows at a time")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not options.develop:  # it has learnt the labels of many who are scored else
+        options.methods = [one for one in options.methods if one != "samba-labels"]
+    return options
 
 
 def main(arguments=None):
@@ -240,7 +256,7 @@ def main(arguments=None):
         print(f"{len(table.missing(rows))} of {len(rows)} rows are to be computed")
         table.run(
             rows,
-            functools.partial(score_row, folder=folder),
+            functools.partial(score_row, folder=folder, read=reader(options)),
             n_jobs=options.n_jobs,
         )
     scores = table.to_frame(rows)

@@ -37,6 +37,7 @@ class Recipe:
     spectra: float = 0.0
     views: float = 0.0
     labels: float = 0.0
+    people: float = 0.0  # who it is, which is known wherever people are
 
 
 SAMBA_E = {"norm": "ortho", "region": "masked", "gamma": 1.0}
@@ -47,6 +48,9 @@ RECIPES = {
     "reconstruction+labels": Recipe(SAMBA_E, labels=1.0),
     "views": Recipe(views=1.0),
     "labels": Recipe(labels=1.0),
+    "people": Recipe(people=1.0),
+    "labels+people": Recipe(labels=1.0, people=1.0),
+    "reconstruction+labels+people": Recipe(SAMBA_E, labels=1.0, people=1.0),
     "reconstruction+spectra": Recipe(SAMBA_E, spectra=1.0),
     "spectra": Recipe(spectra=1.0),
     "all": Recipe(SAMBA_E, spectra=1.0, views=1.0, labels=1.0),
@@ -73,6 +77,12 @@ class Windows:
     tasks: dict[str, list[str]] = field(default_factory=dict)  # name: classes
     people: dict[str, list[str]] = field(default_factory=dict)  # laboratory: names
 
+    @property
+    def n_classes(self):
+        """Numbers of classes of all tasks; the last ones ask who somebody is."""
+        asked = (*self.tasks.values(), *self.people.values())
+        return [len(classes) for classes in asked]
+
     def draw(self, batch, generator):
         """Rows of a batch: laboratories by the root of their size, people alike."""
         draws = torch.rand(batch, generator=generator, device=self.X.device)
@@ -80,39 +90,46 @@ class Windows:
         return rows.clamp(max=len(self.chance) - 1)
 
 
-def read_windows(folder, device):
-    """Join the files of `pretrain_windows.py`."""
-    files = {path.stem: np.load(path) for path in sorted(folder.glob("*.npz"))}
+def read_windows(folder, device, laboratories=None):
+    """Join the files of `pretrain_windows.py`, or some of them."""
+    names = laboratories or sorted(path.stem for path in folder.glob("*.npz"))
+    files = {name: np.load(folder / f"{name}.npz") for name in names}
     return join_windows(
         {k: {n: f[n] for n in f.files} for k, f in files.items()}, device
     )
 
 
 def join_windows(laboratories, device):
-    """Join the fields of some laboratories."""
+    """Join the fields of some laboratories, as they are and whitened."""
     width = max(one["X"].shape[1] for one in laboratories.values())
-    total = sum(len(one["X"]) for one in laboratories.values())
+    total = sum(2 * len(one["X"]) for one in laboratories.values())
     X = np.zeros((total, width, next(iter(laboratories.values()))["X"].shape[2]), "i1")
     pos = np.zeros((len(laboratories), width, 3), np.float32)
     present = np.zeros((len(laboratories), width), bool)
-    tasks, people, chance, number, columns = {}, {}, [], [], []
+    asked, people, chance, number = {}, {}, [], []
     start = 0
     for place, (name, one) in enumerate(laboratories.items()):
-        n, n_chans = one["X"].shape[:2]
+        n, n_chans = 2 * len(one["X"]), one["X"].shape[1]
         rows = slice(start, start + n)
-        X[rows, :n_chans] = one["X"]
+        X[rows, :n_chans] = np.concatenate([one["X"], one["white"]])
         pos[place, :n_chans], present[place, :n_chans] = one["pos"], True
         who, inverse, counts = np.unique(one["subject"], False, True, True)
         people[name] = who.tolist()
-        chance.append(np.sqrt(n) / len(who) / counts[inverse])
+        chance += [np.sqrt(n) / len(who) / counts[inverse]] * 2
         number.append(np.full(n, place))
         for part, texts in enumerate(zip(*np.char.split(one["y"], "/"), strict=True)):
-            classes, values = np.unique(texts, return_inverse=True)
-            column = np.full(total, -1)
-            column[rows] = values
-            tasks[f"{name} {part}"] = classes.tolist()
-            columns.append(column)
+            asked[f"{name} {part}"] = rows, texts
+        asked[name] = rows, one["subject"]
         start += n
+    # people behind labels
+    order = [*(name for name in asked if name not in people), *people]
+    labels, tasks = np.full((total, len(order)), -1), {}
+    for column, name in enumerate(order):
+        rows, texts = asked[name]
+        classes, values = np.unique(texts, return_inverse=True)
+        labels[rows, column] = np.tile(values, 2)
+        if name not in people:
+            tasks[name] = classes.tolist()
 
     def there(values):
         return torch.as_tensor(values, device=device)
@@ -120,7 +137,7 @@ def join_windows(laboratories, device):
     chances = np.cumsum(np.concatenate(chance))
     return Windows(
         *(there(X), there(pos), there(present), there(np.concatenate(number))),
-        labels=there(np.stack(columns, 1)),
+        labels=there(labels),
         chance=there((chances / chances[-1]).astype(np.float32)),
         tasks=tasks,
         people=people,
@@ -201,12 +218,13 @@ class Passage(nn.Module):
 class Objective(nn.Module):
     """A network, and heads that are left behind, for one recipe."""
 
-    def __init__(self, passage, recipe, tasks, half=False):
+    def __init__(self, passage, recipe, windows, half=False):
         super().__init__()
         self.passage, self.recipe, self.half = passage, recipe, half
         self.trunk = passage.model.trunk
         self.criterion = TimeFrequencyLoss(**recipe.loss) if recipe.loss else None
-        self.sizes = [len(classes) for classes in tasks.values()]
+        # the first tasks are labels, the others people
+        self.sizes, self.n_tasks = windows.n_classes, len(windows.tasks)
         targets = self.trunk.spatial.target_positions
         self.places = DistanceWeights().requires_grad_(False)
         if recipe.spectra:
@@ -220,7 +238,7 @@ class Objective(nn.Module):
                 nn.ReLU(),
                 nn.Linear(512, EMBEDDING),
             )
-        if recipe.labels:
+        if recipe.labels or recipe.people:
             self.classify = nn.Sequential(
                 nn.BatchNorm1d(N_FEATURES), nn.Linear(N_FEATURES, sum(self.sizes))
             )
@@ -238,7 +256,7 @@ class Objective(nn.Module):
         )
         signals = self.trunk.signal(batch.x, batch.ch_mask)
         mask = draw_mask(self.recipe.masking, batch, generator)
-        if self.recipe.views or self.recipe.labels:
+        if self.recipe.views or self.recipe.labels or self.recipe.people:
             # features are read from whole windows later: half of them are whole here
             whole = torch.arange(len(mask), device=mask.device) % 2 == 0
             mask = mask | whole.view(-1, 1, 1)
@@ -259,8 +277,12 @@ class Objective(nn.Module):
             parts["spectra"] = self.spectral_error(batch, signals, mediated.float())
         if recipe.views:
             parts["views"] = view_loss(self.project(features).unflatten(0, (2, -1)))
-        if recipe.labels:
-            parts["labels"] = self.label_error(self.classify(features), batch.labels)
+        if recipe.labels or recipe.people:
+            errors = self.label_errors(self.classify(features), batch.labels)
+            asked = {"labels": slice(self.n_tasks), "people": slice(self.n_tasks, None)}
+            for name, which in asked.items():
+                if getattr(recipe, name):
+                    parts[name] = errors[which].mean()
         return parts
 
     def total(self, parts):
@@ -282,14 +304,14 @@ class Objective(nn.Module):
         told = self.spectra(steps).unflatten(1, (len(places), -1)).transpose(2, 3)
         return F.l1_loss(told, wanted)
 
-    def label_error(self, logits, labels):
-        """Mean cross-entropy over tasks, of the windows that have a label."""
+    def label_errors(self, logits, labels):
+        """Cross-entropy of each task, a mean over the windows that have a label."""
         errors = []
         for place, one in enumerate(logits.split(self.sizes, 1)):
             known = labels[:, place]
             error = F.cross_entropy(one, known, ignore_index=-1, reduction="sum")
             errors.append(error / (known >= 0).sum().clamp(min=1))
-        return torch.stack(errors).mean()
+        return torch.stack(errors)
 
 
 def view_loss(z):

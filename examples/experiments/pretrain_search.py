@@ -1,6 +1,6 @@
 """
-Pretrainings of equal cost on one GPU, each asked for something else
-====================================================================
+Pretrainings of equal cost, each asked for something else
+=========================================================
 
 ::
 
@@ -10,13 +10,15 @@ Pretrainings of equal cost on one GPU, each asked for something else
         --seconds 45
 
 Every recipe of `pretrain_objectives.py` trains a network of samba-e's size for as many
-seconds, on windows that lie on the GPU as a whole. Its checkpoint is a folder,
-and its curve is printed; `evaluate_features.py` says what the features are worth.
-``--toy`` does it with noise and a few steps, on a CPU.
+seconds, on windows that lie on the device as a whole: a GPU if there is one, else the
+CPU, where ``--precision float32`` is faster. Its checkpoint is a folder, and its curve
+is printed; `evaluate_features.py` says what the features are worth. ``--toy`` does it
+with noise and a few steps.
 """
 
 import argparse
 import copy
+import itertools
 import math
 import time
 from pathlib import Path
@@ -24,8 +26,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from pretrain_objectives import RECIPES, Objective, Passage, join_windows, read_windows
+from torch.nn import functional as F
 
-from braindecode_samba import SAMBAReconstructor, positions_from_names
+from braindecode_samba import SAMBA, SAMBAReconstructor, positions_from_names
 from braindecode_samba.pretraining.saving import write_checkpoint
 
 WARM_UP = 0.05  # share of the time
@@ -41,8 +44,10 @@ def noise(seed=0):
         ("one", ["C3", "Cz", "C4", "Pz", "Fz"], ["a/x", "b/y"]),
         ("other", ["O1", "O2", "Fp1", "Fp2"], ["c", "d"]),
     ):
+        X = rng.normal(0, 6, (40, len(names), 512)).astype(np.int8)
         laboratories[name] = {
-            "X": rng.normal(0, 6, (40, len(names), 512)).astype(np.int8),
+            "X": X,
+            "white": X,
             "y": np.array(labels * 20),
             "subject": np.repeat([f"{name}{i}" for i in range(4)], 10),
             "pos": positions_from_names(names).astype(np.float32),
@@ -74,13 +79,13 @@ class Network:
             for passage in self.passages.values():
                 passage.compile(dynamic=False)
 
-    def begin(self, recipe, tasks, options):
+    def begin(self, recipe, windows, options):
         """Objective and optimiser, from the seed."""
         self.model.load_state_dict(self.start)
         torch.manual_seed(options.seed)
         recipe = RECIPES[recipe]
         passage = self.passages[recipe.loss is not None]
-        objective = Objective(passage, recipe, tasks, options.precision == "bf16")
+        objective = Objective(passage, recipe, windows, options.precision == "bf16")
         objective = objective.to(next(self.model.parameters()).device).train()
         wanted = [p for p in objective.parameters() if p.requires_grad]
         groups = [
@@ -98,7 +103,7 @@ class Network:
 
 def train(recipe, network, windows, options):
     """Train until the time is over; give the curve, the steps and the seconds."""
-    objective, optimizer, wanted = network.begin(recipe, windows.tasks, options)
+    objective, optimizer, wanted = network.begin(recipe, windows, options)
     device = windows.X.device
     generator = torch.Generator(device).manual_seed(options.seed)
 
@@ -125,14 +130,37 @@ def train(recipe, network, windows, options):
             group["lr"] = rate(progress, options.lr)
         recent.append(step())
         steps += 1
+        if steps in options.kept:
+            work = curve, steps, time.perf_counter() - begin
+            folder = options.output / f"{recipe}-{options.seed}-{steps}"
+            save(folder, recipe, network.model, work, windows, options)
         # a look at the losses waits for the GPU: it is taken seldom
         if progress >= (len(curve) + 1) / N_LINES:
             curve.append(mean_losses(recent) | {"steps": steps})
             pace = steps * options.batch_size / (time.perf_counter() - begin)
             print(f"{recipe}: {pace:.0f} windows/s, {curve[-1]}", flush=True)
+            if options.agreement:
+                rows = windows.draw(options.batch_size, generator)
+                parts = objective(windows, rows, generator)
+                print(f"cosines: {agreement(parts, objective.trunk)}", flush=True)
             recent = []
     curve.append(mean_losses(recent) | {"steps": steps})
     return curve, steps, time.perf_counter() - begin
+
+
+def agreement(parts, trunk):
+    """Cosines between the gradients of the parts of a loss at the trunk."""
+    shared = [p for p in trunk.parameters() if p.requires_grad]
+    found = {}
+    for name, value in parts.items():
+        grads = torch.autograd.grad(
+            value, shared, retain_graph=True, materialize_grads=True
+        )
+        found[name] = torch.cat([one.flatten() for one in grads])
+    return {
+        f"{one}, {other}": round(F.cosine_similarity(a, b, dim=0).item(), 3)
+        for (one, a), (other, b) in itertools.combinations(found.items(), 2)
+    }
 
 
 def mean_losses(recent):
@@ -159,7 +187,12 @@ def save(folder, recipe, model, work, windows, options):
         "windows": len(windows.X),
     }
     card = f"# {recipe}\n\n{steps} steps of {options.batch_size} windows of 2 s.\n"
-    write_checkpoint(folder, copy.deepcopy(model).cpu().eval(), note, card)
+    kept = copy.deepcopy(model).cpu()
+    if RECIPES[recipe].loss is None:  # nobody asked the decoder for anything
+        trunk = kept.trunk
+        kept = SAMBA(n_outputs=1)
+        kept.trunk = trunk
+    write_checkpoint(folder, kept.eval(), note, card)
 
 
 def main(arguments=None):
@@ -168,13 +201,16 @@ def main(arguments=None):
     add = parser.add_argument
     add("--windows", type=Path, help="folder that pretrain_windows.py has filled")
     add("--output", type=Path, default=Path("weights"), help="folder of the weights")
+    add("--laboratories", nargs="+", help="files to take; all")
     add("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     add("--seconds", type=float, default=45.0, help="of each recipe")
     add("--steps", type=int, help="at most as many of each recipe")
+    add("--kept", nargs="+", type=int, default=[], help="steps with a checkpoint too")
     add("--batch-size", type=int, default=512)
     add("--lr", type=float, default=2e-3)
     add("--seed", type=int, default=0)
     add("--precision", choices=("bf16", "float32"), default="bf16")
+    add("--agreement", action="store_true", help="of the gradients of all parts")
     add("--compile", action="store_true", help="compile the network first")
     add("--toy", action="store_true", help="noise and three steps, on a CPU")
     options = parser.parse_args(arguments)
@@ -188,7 +224,7 @@ def main(arguments=None):
         options.steps, options.batch_size = 3, 8
         windows = join_windows(noise(), device)
     else:
-        windows = read_windows(options.windows, device)
+        windows = read_windows(options.windows, device, options.laboratories)
     print(f"{len(windows.X)} windows of 4 s, {windows.X.shape[1]} channels, {device}")
     options.output.mkdir(parents=True, exist_ok=True)
     network = Network(options, device)

@@ -9,7 +9,9 @@ One file a laboratory, ``NAME.npz``::
 
 Windows of 4 s at 128 Hz, 0.5 to 45 Hz (kalunga: from 5 Hz on), as int8: six steps
 are one robust deviation of the recording, so that how strong a window is against its
-recording stays. Labels are text, and parts of it stand between slashes.
+recording stays. ``white`` is the same, whitened by the covariance of the recording as
+decoders do it, with six steps for a deviation of one. Labels are text, and parts of it
+stand between slashes.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import torch
 from tqdm import tqdm
 from trials_and_methods import RENAMED, RUNS, SFREQ, edf, movements
 
-from braindecode_samba import positions_from_names
+from braindecode_samba import RecordingAligner, positions_from_names
 from braindecode_samba._paths import whole_file
 from braindecode_samba.nn.scaling import recording_scale
 from braindecode_samba.pretraining.config import is_chosen
@@ -102,19 +104,28 @@ LABORATORIES = {
 }
 
 
+def in_steps(X):
+    """Windows as int8."""
+    return (X * STEPS).round().clip(-127, 127).astype(np.int8)
+
+
 def collect(laboratory, folder, sets):
     """Fields of the file of one laboratory."""
-    X, y, subject = [], [], []
+    X, y, subject, recording = [], [], [], []
     parts = LABORATORIES[laboratory](folder, sets)
-    for person, windows, labels, channels in tqdm(parts, laboratory, disable=None):
+    for number, part in enumerate(tqdm(parts, laboratory, disable=None)):
+        person, windows, labels, channels = part
         centred = windows - np.median(windows, axis=2, keepdims=True)
-        steps = centred / recording_scale(torch.from_numpy(centred)) * STEPS
-        X.append(steps.round().clip(-127, 127).astype(np.int8))
+        X.append(centred / recording_scale(torch.from_numpy(centred)))
         y += list(labels)
         subject += [person] * len(windows)
-        names = [RENAMED.get(name, name) for name in channels]
+        recording += [number] * len(windows)
+    X = np.concatenate(X)
+    white = RecordingAligner().fit_transform(X, groups=recording)
+    names = [RENAMED.get(name, name) for name in channels]
     return {
-        "X": np.concatenate(X),  # (n, channels, times)
+        "X": in_steps(X),  # (n, channels, times)
+        "white": in_steps(white),
         "y": np.array(y),
         "subject": np.array(subject),
         "names": np.array(names),
