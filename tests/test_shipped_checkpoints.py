@@ -18,6 +18,7 @@ from braindecode_samba import (
     positions_from_chs_info,
 )
 from braindecode_samba.pretraining import Masking, TimeFrequencyLoss
+from braindecode_samba.pretraining.config import read_config
 from braindecode_samba.pretraining.reconstruction import MaskedReconstruction
 from braindecode_samba.signals import EEGSimulator
 
@@ -96,6 +97,12 @@ def test_its_card_names_subjects_that_may_be_seen_and_attribution(name):
     ):  # fmt: skip
         assert words.lower() in card.lower(), words
     assert "/work" not in card
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_its_training_can_be_repeated(name):
+    config = read_config(str(FOLDER / name / "pretrain.json"))
+    assert config.name.lower() == name
 
 
 @pretrained
