@@ -367,12 +367,9 @@ def test_features_are_log_variances_and_keep_the_order_of_windows(trained):
     features = trained.transform(X)
 
     assert features.shape == (5, 4 + 384)  # targets, and the stages behind them
-    x, pos = (
-        torch.stack([item[n] for item in as_dataset(X[0], **MOTOR)])
-        for n in ("x", "pos")
-    )
+    batch = collate([trained.get_dataset(X[0])[row] for row in range(2)])
     with torch.no_grad():
-        stages = trained.model_.trunk(x, pos)
+        stages = trained.model_.trunk(batch["x"], batch["pos"])
     np.testing.assert_allclose(
         features[:2, -128:], stages.mediator.var(-1, correction=0).log(), atol=1e-3
     )

@@ -86,32 +86,12 @@ def log_variance(z: Tensor) -> Tensor:
 
 
 def stage_variances(stages: Stages) -> Tensor:
-    """Log variances over time of the encoder's scales and of the mediator.
-
-    Parameters
-    ----------
-    stages : Stages
-        What `Trunk.forward` gives.
-
-    Returns
-    -------
-    Tensor, shape (batch, 384)
-    """
+    """Log variances of the encoder's scales and of the mediator: (batch, 384)."""
     deeper = (stages.encoder1, stages.encoder2, stages.encoder3, stages.mediator)
     return torch.cat([log_variance(one) for one in deeper], dim=1)
 
 
 def all_stage_variances(stages: Stages) -> Tensor:
-    """Log variances of the spatial embedding, and of all stages behind it.
-
-    Parameters
-    ----------
-    stages : Stages
-        What `Trunk.forward` gives.
-
-    Returns
-    -------
-    Tensor, shape (batch, n_targets + 384)
-    """
+    """Those of the spatial embedding before them: (batch, n_targets + 384)."""
     at_targets = torch.matmul(stages.weights.to(stages.signals.dtype), stages.signals)
     return torch.cat([log_variance(at_targets), stage_variances(stages)], dim=1)
