@@ -401,6 +401,8 @@ def test_a_probe_and_workers_are_taken(stores, folder, tmp_path):
     column.parent.mkdir()
     np.savez(column, **fields)
     assert "noise.npz can't be read: 'names" in fail(1, "pretrain", *words)
+    column.write_bytes(column.read_bytes()[:100])
+    assert "noise.npz can't be read: " in fail(1, "pretrain", *words)
     assert not (tmp_path / "run").exists()
     np.savez(column, **fields, names=["C3", "C4"])
     assert "probe_mean 0." in succeed("pretrain", *words)

@@ -164,6 +164,14 @@ def test_only_what_is_drawn_gets_several_seeds(command, load, sets, tmp_path):
     ]
 
 
+def test_who_knows_the_people_is_scored_on_others_alone(command, capsys):
+    assert "samba-labels" not in command.parse([]).methods
+    assert "samba-labels" in command.parse(["--develop"]).methods
+    with pytest.raises(SystemExit):
+        command.parse(["--methods", "samba-labels"])
+    assert "add --develop" in capsys.readouterr().err
+
+
 def test_samba_is_compared_with_the_best_of_each_column_and_of_all(command):
     import pandas as pd
 

@@ -35,6 +35,7 @@ from braindecode_samba.pretraining import (
     TrainingCheckpoint,
     has_training_state,
 )
+from braindecode_samba.pretraining.probing import read_columns
 
 CLOCK = ("dur",)
 
@@ -399,9 +400,30 @@ def test_probes_without_classes_or_groups_are_refused(y, groups, scored, words):
         net.fit(make_windows(8))
 
 
+def test_columns_come_at_the_rate_of_the_network(tmp_path):
+    np.savez(
+        tmp_path / "one.npz",
+        X=make_windows(4),
+        y=[0, 1, 0, 1],
+        subject=["a", "a", "b", "b"],
+        names=["C3", "Cz", "C4"],
+        sfreq=128.0,
+    )
+    whole = read_columns(tmp_path)["one"].X[0]["x"]
+    half = read_columns(tmp_path, model_sfreq=64)["one"].X[0]["x"]
+    assert half.shape[1] == whole.shape[1] // 2
+
+
 def test_a_probe_without_columns_is_refused():
     with pytest.raises(ValueError, match="there are no columns"):
         make_net(callbacks=[BenchmarkProbe({})]).fit(make_windows(8))
+
+
+def test_a_column_does_not_hide_the_mean_of_all():
+    X = make_windows(8)
+    probe = BenchmarkProbe({"mean": ProbeColumn(X, [0, 1] * 4)})
+    with pytest.raises(ValueError, match="named 'mean'"):
+        make_net(callbacks=[probe]).fit(X)
 
 
 def test_figures_and_weights_are_written_every_few_epochs(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,10 +19,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
 from skorch.callbacks import Callback
 
+from braindecode_samba.nn.scaling import MODEL_SFREQ
 from braindecode_samba.pretraining.watching import check_every
 from braindecode_samba.pretraining.windows import as_dataset
 
 _FOLDS = 5
+_FIELDS = ("X", "y", "subject", "names", "sfreq")
 # of the logistic regression: hundreds of features, and people differ
 _STRENGTH = 0.01
 
@@ -76,6 +79,8 @@ class BenchmarkProbe(Callback):
         check_every(self.every)
         if not self.columns:
             raise ValueError("there are no columns: pass at least one ProbeColumn")
+        if "mean" in self.columns:
+            raise ValueError("a column is named 'mean', as that of all: rename it")
         self.columns_ = {name: _check(name, one) for name, one in self.columns.items()}
         return self
 
@@ -90,7 +95,9 @@ class BenchmarkProbe(Callback):
             net.history.record(f"probe_{name}", score)
 
 
-def read_columns(folder: Path) -> dict[str, ProbeColumn]:
+def read_columns(
+    folder: Path, model_sfreq: float = MODEL_SFREQ
+) -> dict[str, ProbeColumn]:
     """Read the columns of a folder.
 
     Parameters
@@ -99,6 +106,8 @@ def read_columns(folder: Path) -> dict[str, ProbeColumn]:
         Holds a file ``NAME.npz`` for each: ``X``, shape (n_windows, channels, times),
         any unit, ``y`` and ``subject``, shape (n_windows,), ``names`` of electrodes,
         ``sfreq``, Hz, and, if some people are scored alone, ``scored``, bool.
+    model_sfreq : float
+        Rate of the network that will read them, Hz.
 
     Returns
     -------
@@ -115,15 +124,18 @@ def read_columns(folder: Path) -> dict[str, ProbeColumn]:
         try:
             with np.load(path) as file:
                 fields = {name: file[name] for name in file.files}
+            if missing := [name for name in _FIELDS if name not in fields]:
+                raise ValueError(f"{missing[0]!r} is missing")
             X = as_dataset(
                 fields["X"],
                 ch_names=fields["names"].tolist(),
                 sfreq=float(fields["sfreq"]),
+                model_sfreq=model_sfreq,
             )
             column = ProbeColumn(
                 X, fields["y"], fields["subject"], fields.get("scored")
             )
-        except (KeyError, OSError, TypeError, ValueError) as error:
+        except (BadZipFile, EOFError, OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the probe's column {path} can't be read: {error}"
             ) from None

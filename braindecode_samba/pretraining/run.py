@@ -107,7 +107,8 @@ def pretrain(
     clock = Clock(state, max_minutes)
     callbacks: list[Callback] = [OneCycle(**config.one_cycle)]
     if config.probe is not None:
-        columns = read_columns(stores / config.probe.folder)
+        rate = config.model.get("model_sfreq", MODEL_SFREQ)
+        columns = read_columns(stores / config.probe.folder, rate)
         callbacks.append(BenchmarkProbe(columns, every=config.probe.every))
     callbacks += [
         ReconstructionFigure(output / "figures"),

@@ -232,7 +232,7 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--columns", nargs="+", choices=list(KINDS), default=list(KINDS))
-    add("--methods", nargs="+", choices=list(TITLES), default=list(TITLES))
+    add("--methods", nargs="+", choices=list(TITLES), help="all that are fair")
     add("--seeds", nargs="+", type=int, default=[0], help="of whatever is drawn")
     add("--data-path", type=Path, default=os.environ.get("BRAINDECODE_SAMBA_DATA"))
     add("--sets", type=Path, help="folder of sets that were cut before")
@@ -241,8 +241,12 @@ def parse(arguments=None):
     add("--table", action="store_true", help="print what is finished, compute nothing")
     add("--n-jobs", type=int, default=1, help="rows at a time")
     options = parser.parse_args(arguments)
-    if not options.develop:  # it has learnt the labels of many who are scored else
-        options.methods = [one for one in options.methods if one != "samba-labels"]
+    # it has learnt the labels of many who are scored without --develop
+    unfair = () if options.develop else ("samba-labels",)
+    if options.methods is None:
+        options.methods = [one for one in TITLES if one not in unfair]
+    if set(unfair) & set(options.methods):
+        parser.error("samba-labels knows people who are scored: add --develop")
     return options
 
 

@@ -29,6 +29,7 @@ from pretrain_objectives import RECIPES, Objective, Passage, join_windows, read_
 from torch.nn import functional as F
 
 from braindecode_samba import SAMBA, SAMBAReconstructor, positions_from_names
+from braindecode_samba.nn.randomness import seeded
 from braindecode_samba.pretraining.saving import write_checkpoint
 
 WARM_UP = 0.05  # share of the time
@@ -190,7 +191,8 @@ def save(folder, recipe, model, work, windows, options):
     kept = copy.deepcopy(model).cpu()
     if RECIPES[recipe].loss is None:  # nobody asked the decoder for anything
         trunk = kept.trunk
-        kept = SAMBA(n_outputs=1)
+        with seeded(options.seed):  # and what the training draws stays as it is
+            kept = SAMBA(n_outputs=1)
         kept.trunk = trunk
     write_checkpoint(folder, kept.eval(), note, card)
 
