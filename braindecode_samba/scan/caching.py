@@ -42,7 +42,7 @@ class OptionalCache(FunctionCache):
 
 
 def compiled(
-    fastmath: set[str], apart: bool = False
+    fastmath: set[str], apart: bool = False, inner: bool = True
 ) -> Callable[[Callable[..., Any]], Any]:
     """Compile a loop at its first use, without Python's lock.
 
@@ -53,15 +53,23 @@ def compiled(
     apart : bool
         Whether no array that is written overlaps another one. A compiler that knows
         needs no second, slower loop, and no test of which one to take.
+    inner : bool
+        Whether it is called by loops alone, of which it becomes a part: a call would
+        pass seven values for every array, and count who refers to it. It makes no
+        arrays.
 
     Returns
     -------
     callable
         A decorator.
     """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if inner:
+        options |= {"forceinline": True, "_nrt": False}
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
     def decorate(loop: Callable[..., Any]) -> Any:
-        made: Any = njit(nogil=True, fastmath=fastmath, error_model="numpy")(loop)
+        made: Any = njit(fastmath=fastmath, **options)(loop)
         try:
             made._cache = OptionalCache(loop)
             if apart:

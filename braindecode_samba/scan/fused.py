@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from braindecode_samba.scan.fused_tile import Room, Tile
+from braindecode_samba.scan.fused_tile import Tile
 from braindecode_samba.scan.layers import LayerStack
 from braindecode_samba.scan.products import multiply
 from braindecode_samba.scan.shares import Parameters, Places, Share, divide
@@ -190,7 +190,8 @@ def _forth(
 ) -> list[State]:
     """Take a share through time: outputs without the norm's factor, sums of squares.
 
-    Gives, with ``keep``, the state at the start of every tile.
+    Gives, with ``keep``, the state before every tile. That of the scan comes as a first
+    block, with those that follow where a tile is of whole windows: they are few.
     """
     p = share.of_parameters(whole)
     features = share.features(whole)
@@ -199,20 +200,23 @@ def _forth(
     scan_state = scan_state[share.layers, share.windows, :, features]
     scan_after = scan_after[share.layers, share.windows, :, features]
     kept: list[State] = []
-    room = Room()
     for layers, windows, times in _grid(u, p):
         part = layers, windows
         if times.start == 0:
-            state = conv_state[part], _copy(scan_state[part])
-        if keep:
-            kept.append((state[0], state[1].clone()))
+            conv, scan = conv_state[part], _copy(scan_state[part]).flatten(0, 1)
         own = Parameters(*(t[layers] for t in p))
-        tile = Tile(u[*part, times], own, state, room, keep_starts=False)
+        tile = Tile(u[*part, times], own, conv)
+        starts = scan.new_empty(len(scan), 0, *scan.shape[1:])
+        if keep and times == slice(0, u.shape[2]):
+            starts = tile.new_starts(scan)
+            kept.append((conv, starts))
+        elif keep:
+            kept.append((conv, scan.clone().unsqueeze(1)))
+        squares[*part, times] = tile.forward(scan, starts)
         tile.project(y[*part, times])
-        squares[*part, times] = tile.squares
-        state = tile.state_after()
+        conv = tile.conv_state_after()
         if times.stop == u.shape[2]:
-            scan_after[part] = state[1]
+            scan_after[part] = scan.view_as(scan_after[part])
     return kept
 
 
@@ -242,22 +246,20 @@ def _back(
     dconv = torch.empty_like(dconv_after)
     sums = Parameters(*(torch.zeros_like(t) for t in p))
     dstate = dconv_after, dscan_after
-    room = Room()
-    for (layers, windows, times), state in zip(
+    for (layers, windows, times), (conv, starts) in zip(
         reversed(_grid(u, p)), reversed(kept), strict=True
     ):
         part = layers, windows
         if times.stop == u.shape[2]:
             dstate = dconv_after[part], _copy(dscan_after[part])
-        state = state[0], state[1].clone()
         own = Parameters(*(t[layers] for t in p))
-        tile = Tile(u[*part, times], own, state, room, keep_starts=True)
+        tile = Tile(u[*part, times], own, conv)
         factor, pulled = r[*part, times], dy[*part, times]
         # through the norm: g pulls on itself by -r^2 <g, dg> / n, and <g, dg> = <y, dy>
         pull = (y[*part, times] * pulled).sum(-1, keepdim=True)
         pull *= factor.square() / -whole.d_inner
         du[*part, times], dstate, derivatives = tile.backward(
-            pulled * factor, pull, dstate
+            starts, pulled * factor, pull, dstate
         )
         for total, derivative in zip(sums, derivatives, strict=True):
             total[layers] += derivative

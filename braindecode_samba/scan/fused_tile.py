@@ -4,6 +4,7 @@
 """
 
 import math
+import threading
 from collections.abc import Callable
 
 import torch
@@ -17,10 +18,11 @@ from braindecode_samba.scan.tiles import State
 _UNIT = 256
 
 
-class Room:
-    """Memory that tiles fill one after the other.
+class Room(threading.local):
+    """Memory of a thread that its tiles fill one after the other: some megabytes.
 
-    It stays in the cache, and the allocator has no gaps to leave.
+    It stays in the cache, and with the thread: the system would take it back after each
+    layer, and give it anew page by page.
     """
 
     def __init__(self) -> None:
@@ -30,12 +32,19 @@ class Room:
         """Give the memory of that name; what the last tile left there is void."""
         size = math.prod(shape)
         if name not in self.buffers or self.buffers[name].numel() < size:
-            self.buffers[name] = torch.empty(size, dtype=torch.float32)
+            # the next tile may be one of a training
+            with torch.inference_mode(False):
+                self.buffers[name] = torch.empty(
+                    size, dtype=torch.float32, device="cpu"
+                )
         return self.buffers[name][:size].view(shape)
 
 
+_room = Room()
+
+
 class Tile:
-    """One tile on its way forth, with what its way back needs.
+    """One tile, on its way forth or back; there is one at a time in a thread.
 
     Parameters
     ----------
@@ -43,88 +52,115 @@ class Tile:
         Inputs.
     p : Parameters
         Parameters.
-    state : tuple of Tensor
-        State before the tile; that of the scan is overwritten by that after it.
-    room : Room
-        Where to compute; there is one tile at a time.
-    keep_starts : bool
-        Whether the way back will be gone.
+    conv_state : Tensor, shape (layers, batch, taps - 1, channels)
+        Inputs of the convolution before the tile.
     """
 
-    def __init__(
-        self, u: Tensor, p: Parameters, state: State, room: Room, keep_starts: bool
-    ) -> None:
+    def __init__(self, u: Tensor, p: Parameters, conv_state: Tensor) -> None:
         # compiled at the first use, and not where there is no numba
-        from braindecode_samba.scan.kernels import BLOCK, forward
+        from braindecode_samba.scan.kernels import BLOCK
 
         layers, batch, n_times, _ = u.shape
         self.shape = layers, batch, n_times
-        self.p, self.room = p, room
+        self.p = p
         self.u = u.reshape(layers, batch * n_times, -1)
-        self.conv_state, self.scan_state = state
+        self.conv_state = conv_state
         self.zx = multiply(self.u, p.in_proj)
-        n, heads = layers * batch, p.A.shape[1]
+        self.n_sequences, heads = layers * batch, p.A.shape[1]
         wanted = max(p.d_inner // _UNIT, 1)
         self.n_ranges = max(
             k for k in range(1, heads + 1) if heads % k == 0 and k <= wanted
         )
-        n_blocks = -(-n_times // BLOCK) if keep_starts else 0
-        self.starts = room.take("starts", n, n_blocks, *self.scan_state.shape[2:])
-        self.g = room.take("g", layers, batch * n_times, p.d_inner)
-        squares = room.take("squares", self.n_ranges, n, n_times)
+        self.n_blocks = -(-n_times // BLOCK)
+        self.g = _room.take("g", layers, batch * n_times, p.d_inner)
+
+    def forward(self, scan_state: Tensor, starts: Tensor) -> Tensor:
+        """Run the recurrence.
+
+        Parameters
+        ----------
+        scan_state : Tensor, shape (sequences, state, features)
+            State before the tile; overwritten by that after it.
+        starts : Tensor, shape (sequences, blocks, state, features)
+            Receives the state at the start of every block; without any, nothing.
+
+        Returns
+        -------
+        Tensor, shape (layers, batch, time, 1)
+            Sums of squares of the gated outputs.
+        """
+        from braindecode_samba.scan.kernels import forward
+
+        n, n_times = self.n_sequences, self.shape[2]
+        squares = _room.take("squares", self.n_ranges, n, n_times)
         _call(
             forward,
             n * self.n_ranges,
             *self._inputs(),
-            self.scan_state.flatten(0, 1),
-            self.starts,
+            scan_state,
+            starts,
             self._by_sequence(self.g),
             squares,
         )
-        self.squares = squares.sum(0).view(*self.shape, 1)
+        return squares.sum(0).view(*self.shape, 1)
+
+    def new_starts(self, scan_state: Tensor) -> Tensor:
+        """Make memory for the states at the starts of all blocks."""
+        return scan_state.new_empty(
+            self.n_sequences, self.n_blocks, *scan_state.shape[1:]
+        )
 
     def project(self, y: Tensor) -> None:
         """Project into (layers, batch, time, d_model), without the norm's factor."""
         # a tile is whole windows or a part of a single one: its rows lie evenly
         y.view(self.shape[0], -1, y.shape[3])[:] = multiply(self.g, self.p.out_proj)
 
-    def state_after(self) -> State:
-        """Give the state after the tile."""
+    def conv_state_after(self) -> Tensor:
+        """Give the state of the convolution after the tile."""
         taps, channels = self.conv_state.shape[2:]
         d = self.p.d_inner
         zx = self.zx.view(*self.shape, -1)[:, :, :, d : d + channels]
         past = torch.cat([self.conv_state, zx[:, :, max(0, zx.shape[2] - taps) :]], 2)
-        return past[:, :, past.shape[2] - taps :], self.scan_state
+        return past[:, :, past.shape[2] - taps :]
 
     def backward(
-        self, dy: Tensor, pull: Tensor, dstate: State
+        self, starts: Tensor, dy: Tensor, pull: Tensor, dstate: State
     ) -> tuple[Tensor, State, list[Tensor]]:
-        """Give derivatives of inputs, of the state before, and of all parameters."""
+        """Give derivatives of inputs, of the state before, and of all parameters.
+
+        ``starts`` has the states at the starts of some blocks from the first on; if
+        they are not all, the way forth is gone again.
+        """
         from braindecode_samba.scan.kernels_back import backward, backward_convolution
 
         layers, batch, n_times = self.shape
-        n = layers * batch
+        n = self.n_sequences
         p = self.p
         dconv_after, dscan = dstate
+        if starts.shape[1] < self.n_blocks:
+            state = starts[:, 0].clone()
+            starts = _room.take("starts", n, self.n_blocks, *state.shape[1:])
+            self.forward(state, starts)
         dy = dy.reshape(layers, batch * n_times, -1)
-        dout_proj = multiply(dy.transpose(1, 2), self.g.transpose(1, 2))
         dg = multiply(dy, p.out_proj.transpose(1, 2))
-        dzx = self.room.take("dzx", *self.zx.shape)
+        dzx = _room.take("dzx", *self.zx.shape)
         n_bc = 2 * dscan.shape[2]
-        dbc = self.room.take("dbc", self.n_ranges, n, n_times, n_bc)
+        dbc = _room.take("dbc", self.n_ranges, n, n_times, n_bc)
         dheads = [dy.new_zeros(n, p.A.shape[1]) for _ in range(3)]
         _call(
             backward,
             n * self.n_ranges,
             *self._inputs(),
-            self.starts,
+            starts,
             self._by_sequence(dg),
             pull.reshape(n, n_times).contiguous(),
             dscan.flatten(0, 1),
+            self._by_sequence(self.g),
             self._by_sequence(dzx),
             dbc,
             *dheads,
         )
+        dout_proj = multiply(dy.transpose(1, 2), self.g.transpose(1, 2))
         dpast = torch.empty_like(self.conv_state)
         dweight = dy.new_zeros(n, *p.weight.shape[1:])
         dbias = dy.new_zeros(n, *p.bias.shape[1:])

@@ -27,10 +27,11 @@ from braindecode_samba.scan.rows import (
 )
 
 # Steps whose states are computed again at once on the way back.
-BLOCK = 16
+BLOCK = 32
+# Values between rows, one line of the cache.
+PADDING = 16
 
-
-@compiled(EXACT)
+@compiled(EXACT, inner=False)
 def forward(
     first, last, zx, past, weight, bias, dt_bias, A, D, states, starts, g, squares
 ):
@@ -65,7 +66,8 @@ def forward(
     n_heads = A.shape[1]
     head_dim = d_inner // n_heads
     n_bc = 2 * n_state
-    most = d_inner // n_ranges
+    # rows that lie a power of two apart would share places in the cache
+    most = d_inner // n_ranges + PADDING
     S = np.empty((n_state, most), np.float32)
     pre = np.empty(most, np.float32)
     gate = np.empty(most, np.float32)

@@ -7,7 +7,7 @@ state at its start, then every step hands its derivatives to the one before.
 import numpy as np
 
 from braindecode_samba.scan.caching import EXACT, SUMS, compiled
-from braindecode_samba.scan.kernels import BLOCK
+from braindecode_samba.scan.kernels import BLOCK, PADDING
 from braindecode_samba.scan.rows import (
     ONE,
     ZERO,
@@ -37,12 +37,17 @@ def _back_through_state(
     ``before`` and ``after`` (state, features) are the states around the step.
     """
     fours = n_state // 4 * 4
-    for k in range(0, fours, 2):
-        dC[k], dC[k + 1], dB[k], dB[k + 1] = _back_through_two(
-            dS[k], dS[k + 1], after[k], after[k + 1], C[k:], dy, u, n
-        )
     for k in range(0, fours, 4):
-        _back_through_four(
+        (
+            dC[k],
+            dC[k + 1],
+            dC[k + 2],
+            dC[k + 3],
+            dB[k],
+            dB[k + 1],
+            dB[k + 2],
+            dB[k + 3],
+        ) = _back_through_four(
             dS[k],
             dS[k + 1],
             dS[k + 2],
@@ -51,8 +56,15 @@ def _back_through_state(
             before[k + 1],
             before[k + 2],
             before[k + 3],
+            after[k],
+            after[k + 1],
+            after[k + 2],
+            after[k + 3],
             B[k:],
+            C[k:],
             decay,
+            dy,
+            u,
             du,
             ddecay,
             n,
@@ -71,38 +83,43 @@ def _back_through_state(
 
 # several states of a feature at once: what they share is read once
 @compiled(SUMS, apart=True)
-def _back_through_two(dS0, dS1, S0, S1, C, dy, u, n):
-    """Add what the output pulls at two states; give the derivatives of C and B."""
-    c0, c1 = C[0], C[1]
-    dc0, dc1, db0, db1 = ZERO, ZERO, ZERO, ZERO
+def _back_through_four(
+    dS0, dS1, dS2, dS3, S0, S1, S2, S3, T0, T1, T2, T3, B, C, decay, dy, u, du, ddecay, n
+):
+    """Do the same for four states; give the derivatives of C and B."""
+    b0, b1, b2, b3 = B[0], B[1], B[2], B[3]
+    c0, c1, c2, c3 = C[0], C[1], C[2], C[3]
+    dc0, dc1, dc2, dc3 = ZERO, ZERO, ZERO, ZERO
+    db0, db1, db2, db3 = ZERO, ZERO, ZERO, ZERO
     for i in range(n):
         s0, s1 = dS0[i] + c0 * dy[i], dS1[i] + c1 * dy[i]
-        dc0 += dy[i] * S0[i]
-        dc1 += dy[i] * S1[i]
+        s2, s3 = dS2[i] + c2 * dy[i], dS3[i] + c3 * dy[i]
+        dc0 += dy[i] * T0[i]
+        dc1 += dy[i] * T1[i]
+        dc2 += dy[i] * T2[i]
+        dc3 += dy[i] * T3[i]
         db0 += s0 * u[i]
         db1 += s1 * u[i]
-        dS0[i], dS1[i] = s0, s1
-    return dc0, dc1, db0, db1
-
-
-@compiled(EXACT, apart=True)
-def _back_through_four(dS0, dS1, dS2, dS3, S0, S1, S2, S3, B, decay, du, ddecay, n):
-    """Differentiate by inputs and decays, and hand four states to the step before."""
-    b0, b1, b2, b3 = B[0], B[1], B[2], B[3]
-    for i in range(n):
-        s0, s1, s2, s3 = dS0[i], dS1[i], dS2[i], dS3[i]
+        db2 += s2 * u[i]
+        db3 += s3 * u[i]
         du[i] += b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3
         ddecay[i] += s0 * S0[i] + s1 * S1[i] + s2 * S2[i] + s3 * S3[i]
         dS0[i], dS1[i] = s0 * decay[i], s1 * decay[i]
         dS2[i], dS3[i] = s2 * decay[i], s3 * decay[i]
+    return dc0, dc1, dc2, dc3, db0, db1, db2, db3
 
 
 @compiled(EXACT, apart=True)
-def _back_through_gate(z, dg, y, pull, dy, dz, n):
-    """Differentiate ``g = y silu(z)``; ``pull`` is a factor of g in its derivative."""
+def _back_through_gate(z, dg, y, pull, g, dy, dz, n):
+    """Compute and differentiate ``g = y silu(z)``.
+
+    ``pull`` is a factor of g in its own derivative.
+    """
     for i in range(n):
         s = sigmoid(z[i])
-        d = dg[i] + pull * y[i] * z[i] * s
+        v = y[i] * z[i] * s
+        d = dg[i] + pull * v
+        g[i] = v
         dy[i] = d * z[i] * s
         dz[i] = d * y[i] * s * (ONE + z[i] * (ONE - s))
 
@@ -148,7 +165,7 @@ def _back_through_heads(
         dD[h] += dskip
 
 
-@compiled(EXACT)
+@compiled(EXACT, inner=False)
 def backward(
     first,
     last,
@@ -163,6 +180,7 @@ def backward(
     dg,
     pull,
     dstates,
+    g,
     dzx,
     dbc,
     ddt_bias,
@@ -182,6 +200,8 @@ def backward(
     dstates : ndarray, shape (sequences, state, features)
         Derivatives of the states after the last step; overwritten by those of the
         states before the first.
+    g : ndarray, shape (sequences, time, features)
+        Receives gated outputs.
     dzx : ndarray, shape of ``zx``
         Receives derivatives of z and dt, and of x before its SiLU.
     dbc : ndarray, shape (ranges, sequences, time, B | C)
@@ -195,7 +215,7 @@ def backward(
     n_heads = A.shape[1]
     head_dim = d_inner // n_heads
     n_bc = 2 * n_state
-    most = d_inner // n_ranges
+    most = d_inner // n_ranges + PADDING
     first_dt = 2 * d_inner + n_bc
     S = np.empty((BLOCK + 1, n_state, most), np.float32)
     dS = np.empty((n_state, most), np.float32)
@@ -266,7 +286,8 @@ def backward(
                 dz = dzx[s, t, d0 : d0 + n]
                 dx = dzx[s, t, d_inner + d0 : d_inner + d0 + n]
                 z, dout = sequence[t, d0 : d0 + n], dg[s, t, d0 : d0 + n]
-                _back_through_gate(z, dout, y[q], pull[s, t], dy, dz, n)
+                out = g[s, t, d0 : d0 + n]
+                _back_through_gate(z, dout, y[q], pull[s, t], out, dy, dz, n)
                 fill_row(du, ZERO, n)
                 fill_row(ddecay, ZERO, n)
                 _back_through_state(
@@ -308,7 +329,7 @@ def backward(
         copy_rows(dS, 0, dstates[s], d0, n_state, n)
 
 
-@compiled(EXACT)
+@compiled(EXACT, inner=False)
 def backward_convolution(
     first, last, zx, past, weight, bias, dbc, dzx, dpast, dweight, dbias
 ):
