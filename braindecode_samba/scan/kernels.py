@@ -31,6 +31,7 @@ BLOCK = 32
 # Values between rows, one line of the cache.
 PADDING = 16
 
+
 @compiled(EXACT, inner=False)
 def forward(
     first, last, zx, past, weight, bias, dt_bias, A, D, states, starts, g, squares

@@ -84,7 +84,26 @@ def _back_through_state(
 # several states of a feature at once: what they share is read once
 @compiled(SUMS, apart=True)
 def _back_through_four(
-    dS0, dS1, dS2, dS3, S0, S1, S2, S3, T0, T1, T2, T3, B, C, decay, dy, u, du, ddecay, n
+    dS0,
+    dS1,
+    dS2,
+    dS3,
+    S0,
+    S1,
+    S2,
+    S3,
+    T0,
+    T1,
+    T2,
+    T3,
+    B,
+    C,
+    decay,
+    dy,
+    u,
+    du,
+    ddecay,
+    n,
 ):
     """Do the same for four states; give the derivatives of C and B."""
     b0, b1, b2, b3 = B[0], B[1], B[2], B[3]

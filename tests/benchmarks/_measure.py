@@ -61,7 +61,9 @@ class Case:
 def interleave(
     functions: Sequence[Callable[[], object]], repeats: int, budget: float
 ) -> list[list[float]]:
-    """Time functions in turn, A B A B, after one untimed call of each.
+    """Time functions in turn, A B A B, each right behind an untimed call of it.
+
+    So it is timed as in a loop: what the other one left of threads and caches is gone.
 
     Parameters
     ----------
@@ -78,11 +80,10 @@ def interleave(
         Seconds, for each function one value a round.
     """
     start = time.perf_counter()
-    for function in functions:
-        function()
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
         for function, seconds in zip(functions, times, strict=True):
+            function()
             begin = time.perf_counter()
             function()
             seconds.append(time.perf_counter() - begin)
