@@ -127,12 +127,12 @@ def test_unknown_mamba_is_refused():
 # measuring
 
 
-def test_functions_are_timed_in_turn_after_one_call_each():
+def test_functions_are_timed_in_turn_behind_a_call_of_their_own():
     calls = []
     times = _measure.interleave(
         [lambda: calls.append("a"), lambda: calls.append("b")], 3, 60
     )
-    assert "".join(calls) == "ab" + "ab" * 3
+    assert "".join(calls) == "aabb" * 3
     assert [len(each) for each in times] == [3, 3]
 
 

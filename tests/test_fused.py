@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from braindecode_samba.nn import Mamba2, MultiHeadDifferentialMamba
-from braindecode_samba.scan import products, stack, threads
+from braindecode_samba.scan import fused, products, stack, threads
 from braindecode_samba.scan.layers import stack_layers
 from braindecode_samba.scan.stack import run_stack
 
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(params=[1, 2, 3])
-def n_threads(request):
+def n_threads(request, monkeypatch):
+    # stacks as short as these are not shared among threads in use
+    monkeypatch.setattr(fused, "_LONG", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -211,6 +213,26 @@ def test_an_error_in_a_thread_reaches_the_caller():
 
     with pytest.raises(ValueError, match="in a thread"):
         threads.run_in_threads([fail, fail])
+
+
+def test_a_short_stack_is_not_shared(monkeypatch):
+    shared = []
+
+    def run(tasks, long=False):
+        shared.append((len(tasks), long))
+        return [task() for task in tasks]
+
+    monkeypatch.setattr(fused, "run_in_threads", run)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        layer = Mamba2(64, 16, 2, 8)
+        for windows in (8, 32):
+            with torch.no_grad():
+                layer(torch.zeros(windows, 256, 64))
+    finally:
+        torch.set_num_threads(before)
+    assert shared == [(1, False), (2, True)]
 
 
 def test_torchs_waiting_threads_leave_the_cores_to_the_tasks():

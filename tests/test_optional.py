@@ -24,7 +24,7 @@ from braindecode_samba import (
     chs_info_from_names,
 )
 from braindecode_samba.nn import Mamba2
-from braindecode_samba.scan import optional, serving, stack, threads
+from braindecode_samba.scan import fused, optional, serving, stack, threads
 from braindecode_samba.scan.kernels import forward
 
 PACKAGE = Path(braindecode_samba.__file__).parent
@@ -265,6 +265,7 @@ def test_info_says_what_serves_and_how_to_get_it_back():
 def test_a_pool_that_can_not_start_leaves_one_thread(monkeypatch):
     monkeypatch.setattr(threads, "_pools", {})
     monkeypatch.setattr(optional, "_told", set())
+    monkeypatch.setattr(fused, "_LONG", 0)
     layer, u = Mamba2(64, 16, 2, 8), torch.randn(4, 40, 64)
     before = torch.get_num_threads()
     torch.set_num_threads(3)

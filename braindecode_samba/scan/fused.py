@@ -74,7 +74,7 @@ class _FusedStack(torch.autograd.Function):
         """Compute outputs and states after the last step."""
         p = Parameters(*arguments[:7])
         conv_state, scan_state = arguments[7:]
-        shares = divide(u, p)
+        shares = divide(u, p, _threads(u, p))
         keep = any(ctx.needs_input_grad)
         scan_after = torch.empty_like(scan_state, memory_format=torch.contiguous_format)
         ys = Places(shares, u, p.out_proj.shape[1])
@@ -146,6 +146,11 @@ class _FusedStack(torch.autograd.Function):
 def _is_long(u: Tensor, p: Parameters) -> bool:
     """Whether a stack takes some milliseconds, forth on two cores."""
     return u[..., 0].numel() * p.in_proj.shape[1] >= _LONG
+
+
+def _threads(u: Tensor, p: Parameters) -> int:
+    """Threads to share a stack among: where it is short, its products alone are."""
+    return torch.get_num_threads() if _is_long(u, p) else 1
 
 
 def _conv_after(u: Tensor, p: Parameters, before: Tensor) -> Tensor:

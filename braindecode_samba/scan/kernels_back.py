@@ -38,16 +38,7 @@ def _back_through_state(
     """
     fours = n_state // 4 * 4
     for k in range(0, fours, 4):
-        (
-            dC[k],
-            dC[k + 1],
-            dC[k + 2],
-            dC[k + 3],
-            dB[k],
-            dB[k + 1],
-            dB[k + 2],
-            dB[k + 3],
-        ) = _back_through_four(
+        _back_through_four(
             dS[k],
             dS[k + 1],
             dS[k + 2],
@@ -67,6 +58,8 @@ def _back_through_state(
             u,
             du,
             ddecay,
+            dB[k:],
+            dC[k:],
             n,
         )
     for k in range(fours, n_state):
@@ -84,35 +77,16 @@ def _back_through_state(
 # several states of a feature at once: what they share is read once
 @compiled(SUMS, apart=True)
 def _back_through_four(
-    dS0,
-    dS1,
-    dS2,
-    dS3,
-    S0,
-    S1,
-    S2,
-    S3,
-    T0,
-    T1,
-    T2,
-    T3,
-    B,
-    C,
-    decay,
-    dy,
-    u,
-    du,
-    ddecay,
-    n,
+    d0, d1, d2, d3, S0, S1, S2, S3, T0, T1, T2, T3, B, C, a, dy, u, du, da, dB, dC, n
 ):
-    """Do the same for four states; give the derivatives of C and B."""
+    """Do the same for four states, with ``a`` for the decays."""
     b0, b1, b2, b3 = B[0], B[1], B[2], B[3]
     c0, c1, c2, c3 = C[0], C[1], C[2], C[3]
     dc0, dc1, dc2, dc3 = ZERO, ZERO, ZERO, ZERO
     db0, db1, db2, db3 = ZERO, ZERO, ZERO, ZERO
     for i in range(n):
-        s0, s1 = dS0[i] + c0 * dy[i], dS1[i] + c1 * dy[i]
-        s2, s3 = dS2[i] + c2 * dy[i], dS3[i] + c3 * dy[i]
+        s0, s1 = d0[i] + c0 * dy[i], d1[i] + c1 * dy[i]
+        s2, s3 = d2[i] + c2 * dy[i], d3[i] + c3 * dy[i]
         dc0 += dy[i] * T0[i]
         dc1 += dy[i] * T1[i]
         dc2 += dy[i] * T2[i]
@@ -122,10 +96,11 @@ def _back_through_four(
         db2 += s2 * u[i]
         db3 += s3 * u[i]
         du[i] += b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3
-        ddecay[i] += s0 * S0[i] + s1 * S1[i] + s2 * S2[i] + s3 * S3[i]
-        dS0[i], dS1[i] = s0 * decay[i], s1 * decay[i]
-        dS2[i], dS3[i] = s2 * decay[i], s3 * decay[i]
-    return dc0, dc1, dc2, dc3, db0, db1, db2, db3
+        da[i] += s0 * S0[i] + s1 * S1[i] + s2 * S2[i] + s3 * S3[i]
+        d0[i], d1[i] = s0 * a[i], s1 * a[i]
+        d2[i], d3[i] = s2 * a[i], s3 * a[i]
+    dB[0], dB[1], dB[2], dB[3] = db0, db1, db2, db3
+    dC[0], dC[1], dC[2], dC[3] = dc0, dc1, dc2, dc3
 
 
 @compiled(EXACT, apart=True)

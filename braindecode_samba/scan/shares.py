@@ -109,11 +109,10 @@ class Places:
         return self.whole
 
 
-def divide(u: Tensor, p: Parameters) -> list[Share]:
+def divide(u: Tensor, p: Parameters, threads: int) -> list[Share]:
     """Divide the work among threads: by layers, else by windows, else by heads."""
     layers, batch = u.shape[:2]
     heads = p.A.shape[1]
-    threads = torch.get_num_threads()
     whole = slice(0, layers), slice(0, batch), slice(0, heads)
     if layers >= threads:
         return [Share(part, *whole[1:]) for part in _parts(layers, threads)]
