@@ -100,7 +100,8 @@ def adamw(groups: list[dict[str, Any]], lr: float, **kwargs: Any) -> torch.optim
     lr : float
         Learning rate.
     **kwargs
-        Arguments of `torch.optim.AdamW`.
+        Arguments of `torch.optim.AdamW`; ``fused`` is True by default, which spares
+        a CPU thousands of small operations a step.
 
     Returns
     -------
@@ -121,7 +122,7 @@ def adamw(groups: list[dict[str, Any]], lr: float, **kwargs: Any) -> torch.optim
             (free if exempt else decayed).append(parameter)
         split.append({"params": decayed, **options})
         split.append({"params": free, "weight_decay": 0.0, **options})
-    return torch.optim.AdamW(split, lr=lr, **kwargs)
+    return torch.optim.AdamW(split, lr=lr, **{"fused": True} | kwargs)
 
 
 def trunk_first(trunk_lr_factor: float) -> list[tuple[str, dict[str, float]]]:

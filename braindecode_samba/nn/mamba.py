@@ -240,7 +240,9 @@ class MultiHeadDifferentialMamba(nn.Module):
         """
         d, _ = self.differences(u, None)
         wide = d if d.dtype == torch.float64 else d.float()
-        var, mean = torch.var_mean(wide, dim=[2, 3], correction=0, keepdim=True)
+        # torch.var_mean takes 15 times as long on a CPU
+        mean = wide.mean([2, 3], keepdim=True)
+        var = (wide - mean).square().mean([2, 3], keepdim=True)
         return self.join(u, d, mean, var)
 
     def differences(self, u: Tensor, state: State | None) -> tuple[Tensor, State]:
